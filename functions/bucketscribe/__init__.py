@@ -1,0 +1,1 @@
+"""The package; its map is written last."""

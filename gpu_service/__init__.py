@@ -1,0 +1,1 @@
+"""The OCR service: the real one is an image (later), `stand_in` is the laptop's."""

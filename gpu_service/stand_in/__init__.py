@@ -1,0 +1,1 @@
+"""A CPU server with the OCR service's HTTP API, for laptops and CI."""

@@ -1,0 +1,1 @@
+"""What bucketscribe runs on: Google Cloud (`gcp/`), or a laptop (`local`)."""
