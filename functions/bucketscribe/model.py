@@ -46,6 +46,14 @@ class Lane(StrEnum):
     BULK = "bulk"
 
 
+class Encoding(StrEnum):
+    """How page images are sent: auto takes a gray PNG where a page is exactly gray, else a JPEG."""
+
+    AUTO = "auto"
+    PNG = "png"
+    JPEG = "jpeg"
+
+
 class JobState(StrEnum):
     """How far the fan-out came: written first, pages counted, every task published."""
 

@@ -1,0 +1,57 @@
+"""Object names in the output bucket; the only room that joins a `/` into a name.
+
+What reads a prefix back is strict: `page_of` takes just what `page` makes, so that an object called
+`a.pdf/7/00001.md` by a stranger can never be mistaken for page 1 of `a.pdf`.
+"""
+
+import re
+
+from bucketscribe.model import ObjectRef
+
+# Cloud Storage's limit for an object's name in bytes of UTF-8 (cloud.google.com/storage/quotas).
+NAME_LIMIT_BYTES = 1024
+
+# Room that our longest name needs beside the source's own: pages/NAME/GENERATION/00001.md, where a
+# generation has at most 20 digits.
+LONGEST_SOURCE_NAME_BYTES = NAME_LIMIT_BYTES - len("pages//12345678901234567890/00001.md")
+
+_PAGE_FILE = re.compile(r"(\d{5})\.md")
+
+
+def document_text(name: str) -> str:
+    return f"documents/{name}.md"
+
+
+def document_record(name: str) -> str:
+    return f"documents/{name}.json"
+
+
+def pages_prefix(source: ObjectRef) -> str:
+    return f"pages/{source.name}/{source.generation}/"
+
+
+def page(source: ObjectRef, number: int) -> str:
+    return f"{pages_prefix(source)}{number:05d}.md"
+
+
+def page_of(source: ObjectRef, object_name: str) -> int | None:
+    """Tell which page of this source an object is; None when it is none of ours."""
+    prefix = pages_prefix(source)
+    match = _PAGE_FILE.fullmatch(object_name.removeprefix(prefix)) if object_name.startswith(prefix) else None
+    return int(match[1]) or None if match else None
+
+
+def job(source: ObjectRef) -> str:
+    return f"jobs/{source.name}/{source.generation}.json"
+
+
+def notes_prefix(source: ObjectRef) -> str:
+    return f"notes/{source.name}/{source.generation}/"
+
+
+def note(source: ObjectRef, number: int) -> str:
+    return f"{notes_prefix(source)}{number:05d}.json"
+
+
+def rejected(sha256: str) -> str:
+    return f"rejected/{sha256}.json"

@@ -1,0 +1,80 @@
+"""Page text as it may stand in the output: cleaned, marked, put together, and split again.
+
+A page's text comes from strangers by way of a model. Here it becomes NFC with LF line ends, its HTML is
+cut down to table markup, and nothing in it can pass for a page marker: a marker begins with `<!--`, and no
+`<!` of a page survives unescaped.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from bucketscribe.model import PageRecord
+
+LABEL_LIMIT = 32
+
+MARKER = re.compile(r"^<!-- page (\d+) of (\d+)\b.*-->$", re.MULTILINE)
+
+# Every character that some reader takes for a line end; JavaScript's regular expressions know U+2028.
+_LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\ufeff]")
+_TABLE_TAG = (
+    r"</?(?:table|thead|tbody|tfoot|tr|td|th|caption|colgroup|col|br)"
+    r"(?:\s+(?:colspan|rowspan)=\"?\d{1,4}\"?)*\s*/?>"
+)
+_TAG_START = re.compile(rf"({_TABLE_TAG})|<(?=[A-Za-z/!?])", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled:
+    """A document's whole text, and where each page's lies in it: [start, end) in code points."""
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+
+
+def clean(text: str) -> str:
+    """Make a page's body of a model's answer: NFC, LF, safe HTML, one newline at the end or wholly empty.
+
+    Cleaning what is clean changes nothing.
+    """
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    text = _CONTROLS.sub("", _LINE_ENDS.sub("\n", text))
+    text = unicodedata.normalize("NFC", text)
+    text = _TAG_START.sub(lambda match: match[1] or "&lt;", text)
+    text = text.strip("\n").rstrip()
+    return text + "\n" if text.strip() else ""
+
+
+def failed_body(page: int, code: str) -> str:
+    """Write the one visible line that stands for a page that could not be read."""
+    return f"> [page {page} could not be read: {code}]\n"
+
+
+def marker(record: PageRecord, pages: int) -> str:
+    """Write a page's marker line, without its newline."""
+    label = f' label="{quote(record.label[:LABEL_LIMIT], safe="")}"' if record.label else ""
+    return f'<!-- page {record.page} of {pages}{label} status="{record.status}" -->'
+
+
+def assemble(pages: Sequence[tuple[PageRecord, str]]) -> Assembled:
+    """Join the pages' bodies, in order, each under its marker; an empty line parts one from the next."""
+    parts: list[str] = []
+    spans: list[tuple[int, int]] = []
+    position = 0
+    for record, body in pages:
+        head = ("\n" if parts else "") + marker(record, len(pages)) + "\n"
+        start = position + len(head)
+        position = start + len(body)
+        spans.append((start, position))
+        parts += (head, body)
+    return Assembled(text="".join(parts), spans=tuple(spans))
+
+
+def split(text: str) -> list[str]:
+    """Take a document's text apart into its pages' bodies again: the inverse of `assemble`."""
+    markers = list(MARKER.finditer(text))
+    ends = [each.start() - 1 for each in markers[1:]] + [len(text)]
+    return [text[each.end() + 1 : end] for each, end in zip(markers, ends, strict=True)]
