@@ -1,1 +1,30 @@
-"""The package; its map is written last."""
+"""The map of the house. A room imports only from floors below its own; tests/test_house.py holds that.
+
+    doors      main.py          on_upload, on_page_task, on_dead_letter: wiring, and error -> HTTP status
+    deeds      fan_out          an uploaded object becomes a job and its page tasks
+               transcribe       a page task becomes a page object
+               give_up          a dead-lettered task becomes a failed page, or is parked
+    the end    finish           is anything missing? if not: assemble, publish, announce, close the job
+    the books  ledger           page objects: written once, replaced only by better ones
+    walls      storage          google.cloud.storage
+               publisher        google.cloud.pubsub_v1
+               identity         google.auth -> an httpx.Auth that carries the OIDC id token
+               lightonocr_client  httpx -> one image in, PageText out
+               render_pool      pebble: worker processes with limits, around `render`
+    crafts     render           PDFium and Pillow: count pages, draw one, measure its ink
+               quality          is this text a good reading of this page?
+               records          jobs, notes, page and document records <-> JSON and object metadata
+               messages         events, push envelopes, page tasks <-> values
+               markdown         page text: cleaned, marked, put together, split again
+               turns            whose turn is it at the GPU: express first, one flight a page
+               document_cache   a document is fetched once per instance
+               settings logs    the environment read once; one JSON line per outcome
+    names      layout           object names in the output bucket
+    sockets    ports            the outside as Protocols: Bucket, Topic, Reader, Renderer, Clock
+    ground     model errors     the frozen values that travel; the error tree
+
+Data's way: main hands an Upload to fan_out, which writes the Job and publishes PageTasks; main hands each
+Delivery to transcribe, which ends the page in the ledger; whoever finds nothing missing finishes the document.
+"""
+
+__version__ = "0.1.0"

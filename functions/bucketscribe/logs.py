@@ -8,8 +8,6 @@ import json
 import sys
 from enum import StrEnum
 
-type_of_field = str | int | float | bool | None | dict[str, float]
-
 
 class Severity(StrEnum):
     INFO = "INFO"
@@ -17,9 +15,9 @@ class Severity(StrEnum):
     ERROR = "ERROR"
 
 
-def log(severity: Severity, message: str, /, **fields: type_of_field) -> None:
+def log(severity: Severity, message: str, /, **fields: object) -> None:
     """Write one line; `message` is a constant of ours, everything variable is a field."""
-    line = {"severity": severity.value, "message": message}
+    line: dict[str, object] = {"severity": severity.value, "message": message}
     line |= {key: value for key, value in fields.items() if value is not None}
     sys.stdout.write(json.dumps(line, ensure_ascii=True) + "\n")
     sys.stdout.flush()

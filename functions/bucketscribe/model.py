@@ -243,7 +243,7 @@ class DocumentRecord:
     fault: PageFault | None = None
 
     def count(self, status: PageStatus) -> int:
-        """Number of pages that ended so."""
+        """Tell how many pages ended so."""
         return sum(page.record.status is status for page in self.pages)
 
 

@@ -1,0 +1,216 @@
+"""Jobs, notes and records to and from the bytes and metadata that stand in the output bucket.
+
+Jobs, notes and page records are ours alone and are encoded field by field as the values stand in `model`.
+The document record is a published contract: `bucketscribe.document/1`, additive only, described by
+`schemas/document-1.json` beside this file.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import msgspec
+
+from bucketscribe import __version__
+from bucketscribe.model import (
+    DocumentRecord,
+    Job,
+    ObjectInfo,
+    PageFault,
+    PageNote,
+    PageRecord,
+    PageStatus,
+    StoredPage,
+)
+
+SCHEMA = "bucketscribe.document/1"
+JSON = "application/json; charset=utf-8"
+MARKDOWN = "text/markdown; charset=utf-8"
+
+# Cloud Storage takes 8 KiB of custom metadata; half of it leaves room for keys and for other people's.
+METADATA_LIMIT_BYTES = 4096
+
+_PAGE_KEY = "bucketscribe-page"
+_GENERATION_KEY = "bucketscribe-source-generation"
+_TEXT_KEY = "bucketscribe-text-sha256"
+_STATUS_KEY = "bucketscribe-status"
+
+
+def encode_job(job: Job) -> bytes:
+    return msgspec.json.encode(job)
+
+
+def decode_job(data: bytes) -> Job:
+    """Decode what encode_job made. Raises msgspec.DecodeError on anything else: nobody else writes there."""
+    return msgspec.json.decode(data, type=Job)
+
+
+def encode_note(note: PageNote) -> bytes:
+    return msgspec.json.encode(note)
+
+
+def decode_note(data: bytes) -> PageNote:
+    """Decode what encode_note made. Raises msgspec.DecodeError on anything else."""
+    return msgspec.json.decode(data, type=PageNote)
+
+
+def page_metadata(record: PageRecord) -> dict[str, str]:
+    """Encode a page record as object metadata: ASCII JSON, its fault's message cut until all fits."""
+    text = _ascii(record)
+    while len(text) > METADATA_LIMIT_BYTES:
+        record = _shortened(record, len(text) - METADATA_LIMIT_BYTES)
+        text = _ascii(record)
+    return {_PAGE_KEY: text}
+
+
+def page_record(metadata: Mapping[str, str]) -> PageRecord | None:
+    """Decode a page object's metadata; None when the object does not carry a page record."""
+    text = metadata.get(_PAGE_KEY)
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=PageRecord)
+    except msgspec.DecodeError:
+        return None
+
+
+def counts(record: DocumentRecord) -> dict[str, int]:
+    """Count pages by how they ended; ok + blank + text_layer + low_quality + failed = pages, always."""
+    return {"pages": len(record.pages)} | {status.value: record.count(status) for status in PageStatus}
+
+
+def published_metadata(record: DocumentRecord, text: bytes) -> dict[str, str]:
+    """Give the key fields that both published objects carry, for consumers that filter without reading."""
+    return {
+        _STATUS_KEY: record.status.value,
+        _GENERATION_KEY: str(record.job.source.generation),
+        "bucketscribe-pages": str(len(record.pages)),
+        "bucketscribe-failed": str(record.count(PageStatus.FAILED)),
+        _TEXT_KEY: hashlib.sha256(text).hexdigest(),
+    }
+
+
+def published_generation(info: ObjectInfo | None) -> int:
+    """Tell which source generation a published object was made of; 0 when it does not stand or say."""
+    text = info.metadata.get(_GENERATION_KEY, "") if info else ""
+    return int(text) if text.isdecimal() else 0
+
+
+def is_same_publication(info: ObjectInfo | None, metadata: Mapping[str, str]) -> bool:
+    """Tell whether a published object already says what `metadata` would: same source, text and status."""
+    keys = (_GENERATION_KEY, _TEXT_KEY, _STATUS_KEY)
+    return info is not None and all(info.metadata.get(key) == metadata[key] for key in keys)
+
+
+def encode_document(
+    record: DocumentRecord, text_name: str, text: bytes, spans: Sequence[tuple[int, int]]
+) -> bytes:
+    """Encode documents/NAME.json: `text` is documents/NAME.md as published, `spans` where its pages lie."""
+    body = {
+        "schema": SCHEMA,
+        "status": record.status.value,
+        "source": _source(record.job),
+        "text": {"object": text_name, "sha256": hashlib.sha256(text).hexdigest()},
+        "engine": _engine(record),
+        "counts": counts(record),
+        "pages": [_page(page, span) for page, span in zip(record.pages, spans, strict=True)],
+        "errors": _errors(record),
+        "usage": {
+            "prompt_tokens": sum(page.record.prompt_tokens for page in record.pages),
+            "completion_tokens": sum(page.record.completion_tokens for page in record.pages),
+            "gpu_seconds": round(sum(page.record.seconds.get("ocr", 0.0) for page in record.pages), 3),
+        },
+        "timings": {
+            "uploaded": record.job.upload.uploaded_at.isoformat(),
+            "received": record.job.received_at.isoformat(),
+            "planned": record.job.planned_at.isoformat() if record.job.planned_at else None,
+            "finished": record.finished_at.isoformat(),
+        },
+    }
+    return json.dumps(body, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def _source(job: Job) -> dict[str, object]:
+    source = job.source
+    return {
+        "uri": f"gs://{source.bucket}/{source.name}",
+        "generation": str(source.generation),
+        "size": job.upload.size,
+        "content_type": job.upload.content_type,
+        "crc32c": job.upload.crc32c,
+    }
+
+
+def _engine(record: DocumentRecord) -> dict[str, object]:
+    """Name the model that answered; a revision only when that is the one the profile pins."""
+    profile = record.job.profile
+    model = next((page.record.model for page in record.pages if page.record.model), profile.model)
+    return {
+        "version": __version__,
+        "model": model,
+        "revision": profile.revision if model == profile.model else None,
+        "profile": profile.name,
+        "sampling": {
+            "temperature": profile.temperature,
+            "top_p": profile.top_p,
+            "max_tokens": profile.max_tokens,
+        },
+        "longest_edge_px": profile.longest_edge_px,
+    }
+
+
+def _page(page: StoredPage, span: tuple[int, int]) -> dict[str, object]:
+    record = page.record
+    return {
+        "page": record.page,
+        "label": record.label,
+        "status": record.status.value,
+        "object": page.object_name,
+        "object_generation": str(page.object_generation),
+        "edition": record.edition,
+        "span": list(span),
+        "sha256": hashlib.sha256(page.markdown.encode()).hexdigest(),
+        "width_px": record.width_px,
+        "height_px": record.height_px,
+        "rotation": record.rotation,
+        "ink": record.ink,
+        "attempts": record.attempts,
+        "finish_reason": record.finish_reason,
+        "prompt_tokens": record.prompt_tokens,
+        "completion_tokens": record.completion_tokens,
+        "seconds": dict(record.seconds),
+        "agreement": None,
+        "flags": list(record.flags),
+        "error": {"code": record.error.code, "message": record.error.message} if record.error else None,
+    }
+
+
+def _errors(record: DocumentRecord) -> list[dict[str, object]]:
+    """List the document's own fault, then those of its failed pages."""
+    own = [_fault(None, record.fault, 0)] if record.fault else []
+    return own + [
+        _fault(page.record.page, page.record.error, page.record.attempts)
+        for page in record.pages
+        if page.record.status is PageStatus.FAILED and page.record.error
+    ]
+
+
+def _fault(page: int | None, fault: PageFault, attempts: int) -> dict[str, object]:
+    return {"page": page, "code": fault.code, "message": fault.message, "attempts": attempts}
+
+
+def _ascii(record: PageRecord) -> str:
+    return json.dumps(msgspec.to_builtins(record), ensure_ascii=True, separators=(",", ":"))
+
+
+def _shortened(record: PageRecord, excess: int) -> PageRecord:
+    """Cut the fault's message, the one part of a record whose length others decide.
+
+    A character takes 1 to 12 bytes in ASCII JSON, so cutting a twelfth of the excess never cuts too much.
+    """
+    if not record.error or not record.error.message:
+        raise ValueError("a page record without a message does not fit into an object's metadata")
+    keep = len(record.error.message) - max(1, excess // 12)
+    fault = PageFault(code=record.error.code, message=record.error.message[: max(0, keep)])
+    return replace(record, error=fault)
