@@ -6,6 +6,9 @@
                give_up          a dead-lettered task becomes a failed page, or is parked
     the end    finish           is anything missing? if not: assemble, publish, announce, close the job
     the books  ledger           page objects: written once, replaced only by better ones
+               publication      a finished document put before its readers: text, record, event
+               asking           the model asked for one page until an answer may stand; notes
+               rejects          what could not be understood, kept under rejected/
     walls      storage          google.cloud.storage
                publisher        google.cloud.pubsub_v1
                identity         google.auth -> an httpx.Auth that carries the OIDC id token
@@ -18,13 +21,15 @@
                markdown         page text: cleaned, marked, put together, split again
                turns            whose turn is it at the GPU: express first, one flight a page
                document_cache   a document is fetched once per instance
+               budget clock     the time of one delivery; the real time
                settings logs    the environment read once; one JSON line per outcome
     names      layout           object names in the output bucket
     sockets    ports            the outside as Protocols: Bucket, Topic, Reader, Renderer, Clock
     ground     model errors     the frozen values that travel; the error tree
 
 Data's way: main hands an Upload to fan_out, which writes the Job and publishes PageTasks; main hands each
-Delivery to transcribe, which ends the page in the ledger; whoever finds nothing missing finishes the document.
+Delivery to transcribe, which ends the page in the ledger; whoever finds nothing missing finishes the
+document.
 """
 
 __version__ = "0.1.0"

@@ -37,11 +37,20 @@ class DocumentCache:
         self._numbers = iter(range(1, 1 << 62))
 
     @asynccontextmanager
-    async def document(self, source: ObjectRef, size: int) -> AsyncIterator[Path | None]:
-        """Lend the path of a document's local copy; None when that generation is no longer in the bucket.
+    async def document(self, source: ObjectRef) -> AsyncIterator[Path | None]:
+        """Lend the path of a document's local copy; None when that generation is not the live one any more.
 
-        `size` in bytes is what the room is reserved by. Raises StorageUnavailable.
+        Costs two requests, a look for the size and the download, for all pages together. Raises
+        StorageUnavailable.
         """
+        if source not in self._copies:
+            info = await self._bucket.look(source.name)
+            if info is None or info.generation != source.generation:
+                yield None
+                return
+            size = info.size
+        else:
+            size = self._copies[source].size
         copy = await self._reserve(source, size)
         try:
             yield copy.path if await self._fetched(source, copy) else None
@@ -86,13 +95,13 @@ class DocumentCache:
             found = await asyncio.shield(download)
         except BaseException:
             if download.done():
-                self._forget(source, copy, download)
+                self._forget(copy, download)
             raise
         if not found:
-            self._forget(source, copy, download)
+            self._forget(copy, download)
         return found
 
-    def _forget(self, source: ObjectRef, copy: _Copy, download: "asyncio.Task[bool]") -> None:
+    def _forget(self, copy: _Copy, download: "asyncio.Task[bool]") -> None:
         if copy.download is download:
             copy.download = None
             copy.path.unlink(missing_ok=True)

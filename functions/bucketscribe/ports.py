@@ -11,7 +11,6 @@ from typing import Protocol
 
 from bucketscribe.model import (
     DocumentFacts,
-    Kind,
     Message,
     ObjectInfo,
     PageImage,
@@ -32,6 +31,9 @@ class Bucket(Protocol):
 
     async def read(self, name: str) -> StoredObject | None:
         """Read the live version with its metadata, both of one generation."""
+
+    async def body(self, name: str, generation: int) -> bytes | None:
+        """Read just that generation's bytes, in one request; None when it is not there (any more)."""
 
     async def write(
         self,
@@ -85,7 +87,7 @@ class Renderer(Protocol):
     async def inspect(self, path: Path) -> DocumentFacts:
         """Tell kind and number of pages. Raises DocumentError."""
 
-    async def page(self, path: Path, kind: Kind, page: int, longest_edge_px: int) -> PageImage:
+    async def page(self, path: Path, page: int, longest_edge_px: int) -> PageImage:
         """Draw one page (from 1). Raises RenderError."""
 
     async def text_layer(self, path: Path, page: int) -> str:

@@ -18,6 +18,9 @@ _LOOP_REPEATS = 60
 _LOOP_TAIL = re.compile(rf"(\S.{{0,39}}?)\1{{{_LOOP_REPEATS},}}\s*$", re.DOTALL)
 _TAIL_CHARACTERS = 8000
 
+# Faults that on a faint page only confirm that there is nothing to read.
+NOTHING_READ = frozenset({"model_empty", "blank_talk"})
+
 # What the model says of an empty page, in 40 of 40 runs under vLLM (third-party measurement, 2026).
 _BLANK_TALK = re.compile(
     r"\W*(?:there (?:is|are) no (?:visible |readable |discernible )?(?:content|text)\b"

@@ -1,0 +1,95 @@
+"""Asking the model for one page until an answer may stand, within the calls that the page has.
+
+An answer that was no good, or never came, costs one of the page's calls, over all deliveries: what was used
+up is kept in a note beside the job whenever a delivery ends without ending the page, and the next one goes
+on from there. A service that is busy, cold or away costs nothing here.
+"""
+
+from dataclasses import dataclass, replace
+
+from bucketscribe import layout, quality, records
+from bucketscribe.budget import Budget
+from bucketscribe.errors import ModelRejected, ModelTimeout, OutOfTime, WriteConflict
+from bucketscribe.model import ObjectRef, PageFault, PageImage, PageNote, PageText, Profile
+from bucketscribe.ports import Bucket, Reader
+from bucketscribe.settings import Settings
+
+# Answers that another plain try would only repeat: the request itself is refused, the page is too dense.
+_FINAL = frozenset({"model_rejected", "model_truncated"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A text that may stand, or the fault of the last one; `calls` are those used so far, all told."""
+
+    text: PageText | None
+    fault: PageFault | None
+    calls: int
+
+
+class Asking:
+    """One page's conversation with the model, over as many deliveries as it takes."""
+
+    def __init__(self, source: ObjectRef, page: int, *, bucket: Bucket, settings: Settings) -> None:
+        self._name = layout.note(source, page)
+        self._bucket = bucket
+        self._settings = settings
+        self._generation = 0
+        self._kept = self._note = PageNote(page=page)
+
+    async def recall(self) -> None:
+        """Read the note that an earlier delivery may have left. One request."""
+        stored = await self._bucket.read(self._name)
+        if stored:
+            self._kept = self._note = records.decode_note(stored.data)
+            self._generation = stored.info.generation
+
+    async def remember(self) -> None:
+        """Keep what this delivery used up, if it did; of two writers either's note will do."""
+        if self._note == self._kept:
+            return
+        try:
+            await self._bucket.write(
+                self._name,
+                records.encode_note(self._note),
+                content_type=records.JSON,
+                if_generation=self._generation,
+            )
+        except WriteConflict:
+            return
+
+    async def ask(self, image: PageImage, reader: Reader, profile: Profile, budget: Budget) -> Answer:
+        """Ask once, and plainly once more if the answer is no good and time is left.
+
+        Raises OutOfTime, and the reader's errors that another delivery may mend.
+        """
+        while self._note.calls < self._settings.model_calls:
+            if budget.waitable() < 0:
+                raise OutOfTime("no time is left for a model call in this delivery")
+            text, fault = await self._call(image, reader, profile, budget)
+            if fault is None:
+                return Answer(text=text, fault=None, calls=self._note.calls)
+            self._note = replace(self._note, fault=fault)
+            if fault.code in _FINAL or quality.is_faint(image):
+                break
+        return Answer(text=None, fault=self._note.fault, calls=self._note.calls)
+
+    async def _call(
+        self, image: PageImage, reader: Reader, profile: Profile, budget: Budget
+    ) -> tuple[PageText | None, PageFault | None]:
+        """Make one call and judge it; what it cost is in the note, whatever comes of it."""
+        calls = self._note.calls + 1
+        try:
+            text = await reader.extract_text(image.data, profile=profile, read_timeout_seconds=budget.left())
+        except ModelRejected as error:
+            self._note = replace(self._note, calls=calls)
+            return None, PageFault(code=error.code, message=str(error))
+        except ModelTimeout as error:
+            fault = PageFault(code=error.code, message=str(error))
+            timeouts = self._note.timeouts + 1
+            self._note = replace(self._note, calls=calls, timeouts=timeouts, fault=fault)
+            if timeouts < self._settings.model_timeouts:
+                raise
+            return None, fault
+        self._note = replace(self._note, calls=calls)
+        return text, quality.fault(text)

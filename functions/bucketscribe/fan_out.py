@@ -1,0 +1,226 @@
+"""An uploaded object becomes a job and its page tasks.
+
+The job is written before anything is fetched, so that a document is accounted for from its first second.
+Doing all this twice is safe: a second event goes on where the first one stopped, and a task too many only
+finds its page done.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from bucketscribe import finish, layout, records, rejects
+from bucketscribe.document_cache import DocumentCache
+from bucketscribe.errors import (
+    DocumentError,
+    EmptyObject,
+    JunkMessage,
+    NameTooLong,
+    SourceGone,
+    Superseded,
+    TooLarge,
+    WriteConflict,
+)
+from bucketscribe.finish import Finisher
+from bucketscribe.logs import Severity, log
+from bucketscribe.messages import task_message
+from bucketscribe.model import DocumentFacts, Job, JobState, Lane, ObjectRef, PageTask, Upload
+from bucketscribe.ports import Reader, Renderer, Topic
+from bucketscribe.settings import Settings
+
+MIB = 1024 * 1024
+
+
+class FannedOut(StrEnum):
+    """What became of an upload."""
+
+    PUBLISHED = "published"
+    IGNORED = "ignored"
+    ALREADY = "already"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FanOut:
+    """What fanning out needs."""
+
+    settings: Settings
+    finisher: Finisher
+    cache: DocumentCache
+    renderer: Renderer
+    reader: Reader
+    express: Topic
+    bulk: Topic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OpenJob:
+    """A job with the generation of its object, by which it is replaced."""
+
+    job: Job
+    generation: int
+
+
+async def fan_out(upload: Upload, house: FanOut) -> FannedOut:
+    """Write the job, count the pages, publish a task for each; or end the document, or ignore the object.
+
+    Raises JunkMessage for another bucket's event, CloudError when another try may help.
+    """
+    source = upload.source
+    if source.bucket != house.settings.input_bucket:
+        raise JunkMessage(f"the event is of bucket {source.bucket}, not {house.settings.input_bucket}")
+    if reason := ignored_because(upload, house.settings):
+        log(Severity.INFO, "object ignored", source=str(source), reason=reason)
+        return FannedOut.IGNORED
+    if len(source.name.encode()) > layout.LONGEST_SOURCE_NAME_BYTES:
+        return await _reject_name(upload, house)
+    opened = await _open(upload, house)
+    if opened is None:
+        log(Severity.INFO, "event seen before", source=str(source))
+        return FannedOut.ALREADY
+    try:
+        return await _plan_and_publish(opened, house)
+    except DocumentError as error:
+        end = await finish.fail(opened.job, error, house.finisher)
+        return FannedOut.SUPERSEDED if end is finish.End.SUPERSEDED else FannedOut.FAILED
+    except Superseded as superseded:
+        await finish.close(source, house.finisher)
+        log(Severity.INFO, "document superseded", source=str(source), reason=str(superseded))
+        return FannedOut.SUPERSEDED
+
+
+def ignored_because(upload: Upload, settings: Settings) -> str | None:
+    """Say why an object is no document; None when it is one."""
+    name = upload.source.name
+    if name.endswith("/") and upload.size == 0:
+        return "folder placeholder"
+    if any(fnmatchcase(name, pattern) for pattern in settings.ignore):
+        return "matches an ignore pattern"
+    if not any(fnmatchcase(name, pattern) for pattern in settings.include):
+        return "matches no include pattern"
+    return None
+
+
+async def _open(upload: Upload, house: FanOut) -> _OpenJob | None:
+    """Write the job, or take up the one that stands; None when the document has come further than that."""
+    bucket = house.finisher.output_bucket
+    source = upload.source
+    published = await bucket.look(layout.document_record(source.name))
+    if records.published_generation(published) >= source.generation:
+        return None
+    job = Job(
+        upload=upload,
+        state=JobState.RECEIVED,
+        profile=house.settings.model_profile,
+        received_at=house.finisher.clock.now(),
+    )
+    try:
+        return _OpenJob(job=job, generation=await _write(job, 0, house))
+    except WriteConflict:
+        stored = await bucket.read(layout.job(source))
+    if stored is None:
+        return None
+    standing = records.decode_job(stored.data)
+    if standing.state is JobState.PUBLISHED:
+        return None
+    return _OpenJob(job=standing, generation=stored.info.generation)
+
+
+async def _plan_and_publish(opened: _OpenJob, house: FanOut) -> FannedOut:
+    await _refuse_by_size(opened.job.upload, house)
+    warm_up = asyncio.create_task(house.reader.health())
+    try:
+        facts = await _inspect(opened.job.source, house)
+        planned = await _plan(opened, facts, house)
+        if planned is None:
+            return FannedOut.ALREADY
+        await _publish(planned.job, facts.pages, house)
+        await _mark_published(planned, house)
+    finally:
+        # The call was made to wake a GPU, and the waking goes on without it.
+        warm_up.cancel()
+    return FannedOut.PUBLISHED
+
+
+async def _refuse_by_size(upload: Upload, house: FanOut) -> None:
+    """Look at the event's size before a byte is fetched."""
+    limit = house.settings.document_mib
+    if upload.size > limit * MIB:
+        raise TooLarge(
+            f"the document has {upload.size / MIB:.0f} MiB and the limit is {limit} MiB; "
+            "split it, or raise BUCKETSCRIBE_DOCUMENT_MIB"
+        )
+    if upload.size == 0:
+        await _refuse_if_not_live(upload.source, house)
+        raise EmptyObject("the object is empty; upload the document again")
+
+
+async def _inspect(source: ObjectRef, house: FanOut) -> DocumentFacts:
+    async with house.cache.document(source) as path:
+        if path is None:
+            await _refuse_if_not_live(source, house)
+            raise SourceGone("the document was deleted before it was read; upload it again")
+        return await house.renderer.inspect(path)
+
+
+async def _refuse_if_not_live(source: ObjectRef, house: FanOut) -> None:
+    live = await house.finisher.input_bucket.look(source.name)
+    if live and live.generation != source.generation:
+        raise Superseded(f"a newer version than {source} is in the input bucket")
+
+
+async def _plan(opened: _OpenJob, facts: DocumentFacts, house: FanOut) -> _OpenJob | None:
+    """Write kind and page count into the job; None when somebody else has brought it further."""
+    job = replace(
+        opened.job,
+        state=JobState.PLANNED,
+        kind=facts.kind,
+        pages=facts.pages,
+        planned_at=house.finisher.clock.now(),
+    )
+    try:
+        return _OpenJob(job=job, generation=await _write(job, opened.generation, house))
+    except WriteConflict:
+        return None
+
+
+async def _publish(job: Job, pages: int, house: FanOut) -> None:
+    express = pages <= house.settings.express_pages
+    lane = Lane.EXPRESS if express else Lane.BULK
+    tasks = [
+        PageTask(source=job.source, page=page, pages=pages, lane=lane, profile=job.profile.name)
+        for page in range(1, pages + 1)
+    ]
+    await (house.express if express else house.bulk).publish([task_message(task) for task in tasks])
+    log(Severity.INFO, "document planned", source=str(job.source), pages=pages, lane=lane.value)
+
+
+async def _mark_published(planned: _OpenJob, house: FanOut) -> None:
+    try:
+        await _write(replace(planned.job, state=JobState.PUBLISHED), planned.generation, house)
+    except WriteConflict:
+        log(Severity.INFO, "document finished before its fan-out", source=str(planned.job.source))
+
+
+async def _write(job: Job, if_generation: int, house: FanOut) -> int:
+    return await house.finisher.output_bucket.write(
+        layout.job(job.source),
+        records.encode_job(job),
+        content_type=records.JSON,
+        if_generation=if_generation,
+    )
+
+
+async def _reject_name(upload: Upload, house: FanOut) -> FannedOut:
+    """Answer under rejected/: no object of ours could carry this name."""
+    source = upload.source
+    error = NameTooLong(
+        f"the object's name has {len(source.name.encode())} bytes and the limit is "
+        f"{layout.LONGEST_SOURCE_NAME_BYTES}; rename it"
+    )
+    bucket, clock = house.finisher.output_bucket, house.finisher.clock
+    sha256 = await rejects.keep(bucket, clock, str(source).encode(), error)
+    log(Severity.ERROR, "object rejected", source=str(source), code=error.code, sha256=sha256)
+    return FannedOut.FAILED

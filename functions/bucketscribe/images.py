@@ -1,0 +1,180 @@
+"""Image files and TIFFs, by Pillow: what is one, how many pages it has, a page's pixels. No PDF here.
+
+Everything is checked against the limit on pixels before a pixel is decoded: 98 megapixels cost 84 MB as a
+JPEG, 832 MB as a PNG and 1,580 MB as a WebP.
+"""
+
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from bucketscribe.canvas import Canvas, Pixels, fit, padded
+from bucketscribe.errors import BucketscribeError, DocumentCorrupt, PageRenderFailed, TooLarge
+from bucketscribe.model import Kind
+
+MAGIC: tuple[tuple[bytes, Kind], ...] = (
+    (b"\x89PNG\r\n\x1a\n", Kind.IMAGE),
+    (b"\xff\xd8\xff", Kind.IMAGE),  # JPEG
+    (b"GIF87a", Kind.IMAGE),
+    (b"GIF89a", Kind.IMAGE),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", Kind.IMAGE),  # JPEG 2000
+    (b"\xff\x4f\xff\x51", Kind.IMAGE),  # its bare codestream
+    (b"II*\x00", Kind.TIFF),
+    (b"MM\x00*", Kind.TIFF),
+    (b"II+\x00", Kind.TIFF),  # BigTIFF
+    (b"MM\x00+", Kind.TIFF),
+)
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "JPEG2000", "TIFF")
+# Sizes in bytes of a BMP's second header, which tell one from any text that begins with BM.
+BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+
+# What Pillow's readers raise on damaged files, as seen over thousands of them; MemoryError is not theirs.
+PILLOW_ERRORS = (
+    OSError, EOFError, ValueError, TypeError, SyntaxError, LookupError, ArithmeticError, AttributeError,
+    AssertionError, RuntimeError, struct.error, Image.DecompressionBombError,
+)  # fmt: skip
+
+# EXIF orientation -> what undoes it, and the clockwise turn in that.
+UPRIGHT: dict[int, tuple[Image.Transpose, int]] = {
+    2: (Image.Transpose.FLIP_LEFT_RIGHT, 0),
+    3: (Image.Transpose.ROTATE_180, 180),
+    4: (Image.Transpose.FLIP_TOP_BOTTOM, 180),
+    5: (Image.Transpose.TRANSPOSE, 90),
+    6: (Image.Transpose.ROTATE_270, 90),
+    7: (Image.Transpose.TRANSVERSE, 270),
+    8: (Image.Transpose.ROTATE_90, 270),
+}
+
+
+def kind(header: bytes) -> Kind | None:
+    """Tell an image or a TIFF by the first 32 bytes; None when it is neither."""
+    for magic, found in MAGIC:
+        if header.startswith(magic):
+            return found
+    if header[:4] == b"RIFF" and header[8:12] == b"WEBP":
+        return Kind.IMAGE
+    if header[:2] == b"BM" and int.from_bytes(header[14:18], "little") in BMP_HEADERS:
+        return Kind.IMAGE
+    return None
+
+
+def count(path: Path, kind: Kind, *, max_pages: int, max_pixels: int) -> int:
+    """Count the pages, stopping at one more than `max_pages`: frames are found by walking from one to the
+    next. Raises DocumentCorrupt, and TooLarge for a single image; a TIFF's frames are checked one by one
+    when they are drawn, so that one of them does not cost the others.
+    """
+    with _opened(
+        path, DocumentCorrupt, "The image is damaged. Please check the file, or save it anew"
+    ) as image:
+        if kind is Kind.TIFF:
+            return _frames(image, max_pages + 1)
+        width, height = image.size
+        if width * height > max_pixels:
+            raise TooLarge(_too_large(width, height, max_pixels))
+        return 1
+
+
+def draw(path: Path, page: int, *, longest_edge_px: int, max_pixels: int) -> Canvas:
+    """Read one frame (from 1), upright, on white, shrunk to `longest_edge_px` but never enlarged.
+
+    Raises PageRenderFailed.
+    """
+    with _opened(path, PageRenderFailed, f"Page {page} could not be decoded") as image:
+        image.seek(page - 1)
+        width, height = image.size
+        if width * height > max_pixels:
+            raise PageRenderFailed(_too_large(width, height, max_pixels))
+        size = fit(width, height, longest_edge_px, enlarge=False)
+        image.draft(None, size)  # lets a JPEG decode at 1/2, 1/4 or 1/8 of its size
+        _, rotation = UPRIGHT.get(_orientation(image), (None, 0))
+        image.load()  # turns a TIFF, which then no longer says that it must be turned
+        method, _ = UPRIGHT.get(_orientation(image), (None, 0))
+        upright = image if method is None else image.transpose(method)
+        flat = _on_white(upright)
+        size = fit(*_turned(width, height, upright), longest_edge_px, enlarge=False)
+        small = flat if flat.size == size else flat.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+        return Canvas(pixels=_pad(small), width=size[0], height=size[1], rotation=rotation)
+
+
+@contextmanager
+def _opened(path: Path, error: type[BucketscribeError], saying: str) -> Iterator[Image.Image]:
+    """Open for the length of a block; whatever Pillow raises in it becomes `error`."""
+    # Our own check knows the setting and says the value seen; Pillow's would warn, or raise without it.
+    Image.MAX_IMAGE_PIXELS = None
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about odd metadata, on hundreds of good files
+        try:
+            with Image.open(file, formats=FORMATS) as image:
+                yield image
+        except PILLOW_ERRORS as caught:
+            raise error(f"{saying} ({type(caught).__name__}: {caught}).") from caught
+
+
+def _frames(image: Image.Image, most: int) -> int:
+    """Walk the frames. One that cannot be read counts too: it fails when it is drawn, on its own."""
+    found = 1
+    while found < most:
+        try:
+            image.seek(found)
+        except EOFError:
+            break
+        except PILLOW_ERRORS:
+            if image.tell() < found:  # not even its directory could be read: the way to the next is lost
+                break
+        found += 1
+    return found
+
+
+def _too_large(width: int, height: int, max_pixels: int) -> str:
+    return (
+        f"The image has {width} x {height} = {width * height} pixels, more than the {max_pixels} allowed "
+        "(setting image_pixels). Please scale it down, or raise the setting."
+    )
+
+
+def _orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation, 1 (upright) when there is none or it cannot be read, as viewers do."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except PILLOW_ERRORS:
+        return 1
+
+
+def _turned(width: int, height: int, upright: Image.Image) -> tuple[int, int]:
+    """Swap the sides as announced when the upright image stands the other way round."""
+    return (width, height) if (width > height) == (upright.width > upright.height) else (height, width)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Bring any mode to L or RGB; what is transparent becomes white."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        return Image.fromarray(_in_8_bits(np.asarray(image)))
+    if image.has_transparency_data:
+        mode = "L" if image.mode in {"L", "LA", "La"} else "RGB"
+        layer = image.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(paper, layer).convert(mode)
+    return image.convert("L" if image.mode in {"1", "L"} else "RGB")
+
+
+def _in_8_bits(values: np.ndarray) -> Pixels:
+    """Scale samples of more than 8 bits from their white, the least usual one that holds the brightest."""
+    levels = np.nan_to_num(values.astype(np.float32), posinf=0.0)
+    brightest = float(levels.max(initial=0.0))
+    whites: tuple[float, ...] = (255.0, 4095.0, 65535.0)  # 12 bits come in 16
+    if np.issubdtype(values.dtype, np.floating):
+        whites = (1.0, *whites)
+    white = next((white for white in whites if brightest <= white), brightest)
+    return (levels.clip(0, white) * (255 / white)).round().astype(np.uint8)
+
+
+def _pad(image: Image.Image) -> Pixels:
+    """Extend with white, to the right and downwards, to multiples of 28."""
+    canvas = Image.new(image.mode, (padded(image.width), padded(image.height)), "white")
+    canvas.paste(image, (0, 0))
+    return np.asarray(canvas)

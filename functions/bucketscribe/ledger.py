@@ -1,0 +1,70 @@
+"""The books: one object a page, its body the Markdown, its metadata the record. Written once, create-only;
+replaced by generation match, and only by something better: a higher edition, or a better-ranked ending in
+the same edition. Reading the prefix back is reading the ledger.
+"""
+
+from dataclasses import dataclass
+
+from bucketscribe import layout, records
+from bucketscribe.errors import WriteConflict
+from bucketscribe.model import ObjectInfo, ObjectRef, PageRecord
+from bucketscribe.ports import Bucket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A page object as a listing shows it."""
+
+    record: PageRecord
+    info: ObjectInfo
+
+
+async def look(bucket: Bucket, source: ObjectRef, page: int) -> PageRecord | None:
+    """Tell how a page ended; None while it has not. One request."""
+    info = await bucket.look(layout.page(source, page))
+    return records.page_record(info.metadata) if info else None
+
+
+async def write(bucket: Bucket, source: ObjectRef, record: PageRecord, body: str) -> PageRecord:
+    """End a page; return the record that then stands, which is another one's if that is as good or better.
+
+    One request, two more for each writer who came between.
+    """
+    name = layout.page(source, record.page)
+    metadata = records.page_metadata(record)
+    generation = 0
+    while True:
+        try:
+            await bucket.write(
+                name,
+                body.encode(),
+                content_type=records.MARKDOWN,
+                metadata=metadata,
+                if_generation=generation,
+            )
+        except WriteConflict:
+            info = await bucket.look(name)
+            standing = records.page_record(info.metadata) if info else None
+            if standing and not is_better(record, standing):
+                return standing
+            generation = info.generation if info else 0
+        else:
+            return record
+
+
+async def entries(bucket: Bucket, source: ObjectRef) -> list[Entry]:
+    """List a document's ended pages, in order. One request for every 1,000 pages."""
+    found = []
+    for info in await bucket.infos(layout.pages_prefix(source)):
+        number = layout.page_of(source, info.name)
+        record = records.page_record(info.metadata)
+        if number and record and record.page == number:
+            found.append(Entry(record=record, info=info))
+    return found
+
+
+def is_better(new: PageRecord, standing: PageRecord) -> bool:
+    """Tell whether a result may replace the one that stands."""
+    if new.edition != standing.edition:
+        return new.edition > standing.edition
+    return new.status.rank < standing.status.rank

@@ -1,0 +1,293 @@
+"""The wall to Cloud Storage: the only room that imports its client.
+
+The client blocks, so every call runs on threads of this room's own. What comes back is one of our values,
+absence, WriteConflict or StorageUnavailable; no foreign error passes. Names and record formats are not
+known here.
+"""
+
+import asyncio
+import http.client
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, ParamSpec, TypeVar
+
+import requests
+import urllib3
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+from google.cloud import storage
+from google.cloud.storage import exceptions as media
+from google.cloud.storage.retry import DEFAULT_RETRY
+from requests.adapters import HTTPAdapter
+
+from bucketscribe.errors import StorageUnavailable, WriteConflict
+from bucketscribe.model import ObjectInfo, StoredObject
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# The client gives up after 120 s by default, which is too much of a page's 540. A call is tried again while
+# less than 60 s have passed; connecting may take 10 s, and no answer may pause for longer than 30.
+TIMEOUT_SECONDS = (10, 30)
+RETRY = DEFAULT_RETRY.with_timeout(60)
+
+# A read is two requests; each time somebody replaces the object between them it starts again.
+READS = 5
+
+# Everything the client may raise, and what the reader of the log can do about it; the first match counts.
+# Each becomes StorageUnavailable: a missing permission too, because it must never mark a page as failed.
+FOREIGN_ERRORS: tuple[tuple[type[BaseException], str], ...] = (
+    (api.Forbidden, "grant this identity roles/storage.objectViewer (input) or objectUser (output) on it"),
+    (api.Unauthorized, "look whether this identity's credentials are valid"),
+    (api.NotFound, "look whether the bucket exists and is named right in the settings"),
+    (api.TooManyRequests, "it will be tried again; one object takes one write a second"),
+    (api.GoogleAPIError, "it will be tried again"),
+    (auth.GoogleAuthError, "look whether this identity's credentials can be had"),
+    (media.DataCorruption, "the checksum was wrong; it will be tried again"),
+    (media.InvalidResponse, "it will be tried again"),
+    (requests.RequestException, "it will be tried again"),
+    (urllib3.exceptions.HTTPError, "it will be tried again"),
+    (http.client.HTTPException, "it will be tried again"),
+    (ConnectionError, "it will be tried again"),
+    (TimeoutError, "it will be tried again"),
+)
+_FOREIGN = tuple(kind for kind, _ in FOREIGN_ERRORS)
+
+# A listing asks for just what is used: at 10,000 pages the other fields are nine tenths of the bytes.
+_NAME_FIELDS = "items(name),nextPageToken"
+_INFO_FIELDS = "items(name,generation,size,contentType,crc32c,metadata),nextPageToken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageClient:
+    """Google's client with as many threads as it has connections. One serves all buckets."""
+
+    google: storage.Client
+    executor: ThreadPoolExecutor
+
+    def close(self) -> None:
+        """Let go of threads and connections; calls under way are still answered."""
+        self.executor.shutdown(wait=True)
+        self.google.close()
+
+
+def make_client(connections: int = 64) -> StorageClient:
+    """Build the client for `connections` calls at once.
+
+    asyncio's own executor has 6 threads on 2 vCPU, and the client's pool keeps 10 connections and throws
+    every further one away after use (https://github.com/googleapis/python-storage/issues/253, seen 2026-11).
+    """
+    client = storage.Client()
+    adapter = HTTPAdapter(pool_maxsize=connections)
+    # The session is private in name only: the client documents no other seam for the size of its pool.
+    client._http.mount("https://", adapter)
+    client._http.mount("http://", adapter)
+    return StorageClient(
+        google=client, executor=ThreadPoolExecutor(connections, thread_name_prefix="storage")
+    )
+
+
+def open_bucket(name: str, *, client: StorageClient | None = None) -> "CloudBucket":
+    """Name a bucket; nothing is asked of the server, so a missing one shows at the first write."""
+    return CloudBucket(name, client or make_client())
+
+
+class CloudBucket:
+    """`ports.Bucket` over Cloud Storage."""
+
+    def __init__(self, name: str, client: StorageClient) -> None:
+        self._name = name
+        self._client = client
+        self._bucket = client.google.bucket(name)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def look(self, name: str) -> ObjectInfo | None:
+        """Take one request."""
+        return await self._run(f"looking at {self._url(name)}", self._look, name)
+
+    async def read(self, name: str) -> StoredObject | None:
+        """Take two requests: only the first one's answer documents custom metadata."""
+        return await self._run(f"reading {self._url(name)}", self._read, name)
+
+    async def write(
+        self,
+        name: str,
+        data: bytes,
+        *,
+        content_type: str,
+        if_generation: int,
+        metadata: Mapping[str, str] | None = None,
+    ) -> int:
+        """Take one request up to 8 MiB, with a checksum that the server verifies.
+
+        Raises ValueError when metadata is not ASCII: it travels in headers, where other bytes get lost.
+        """
+        for text in (part for pair in (metadata or {}).items() for part in pair):
+            if not text.isascii():
+                raise ValueError(f"metadata of {self._url(name)} must be ASCII, not {text[:80]!r}")
+        upload = _Upload(data=data, content_type=content_type, metadata=dict(metadata or {}))
+        return await self._run(f"writing {self._url(name)}", self._write, name, upload, if_generation)
+
+    async def delete(self, name: str, *, if_generation: int | None = None) -> None:
+        """Leave a generation alone that is not the given one."""
+        await self._run(f"deleting {self._url(name)}", self._delete, name, if_generation)
+
+    async def names(self, prefix: str, *, start: str = "", end: str = "") -> list[str]:
+        """Take one request for every 1,000 names."""
+        listing = partial(self._list, prefix, _NAME_FIELDS, start, end)
+        return [blob.name for blob in await self._run(f"listing {self._url(prefix)}", listing)]
+
+    async def infos(self, prefix: str) -> list[ObjectInfo]:
+        """Take one request for every 1,000 objects."""
+        listing = partial(self._list, prefix, _INFO_FIELDS, "", "")
+        return [_info(blob) for blob in await self._run(f"listing {self._url(prefix)}", listing)]
+
+    async def download(self, name: str, generation: int, path: Path) -> bool:
+        """Stream the stored bytes, unpacking nothing; leave no part of a file behind when it fails."""
+        what = f"downloading {self._url(name)}#{generation}"
+        return await self._run(what, self._download, name, generation, path)
+
+    def _url(self, name: str) -> str:
+        return f"gs://{self._name}/{name}"
+
+    async def _run(self, what: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking call on a thread of ours and translate what it raises."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._client.executor, partial(call, *args, **kwargs))
+        except _FOREIGN as error:
+            raise _translated(what, error) from error
+
+    def _look(self, name: str) -> ObjectInfo | None:
+        blob = self._bucket.get_blob(name, timeout=TIMEOUT_SECONDS, retry=RETRY)
+        return None if blob is None else _info(blob)
+
+    def _read(self, name: str) -> StoredObject | None:
+        for _ in range(READS):
+            info = self._look(name)
+            if info is None:
+                return None
+            buffer = BytesIO()
+            if self._fetch(name, info.generation, buffer):
+                return StoredObject(info=info, data=buffer.getvalue())
+        raise StorageUnavailable(
+            f"reading {self._url(name)}: it was replaced {READS} times meanwhile; it will be tried again"
+        )
+
+    def _fetch(self, name: str, generation: int, file: BinaryIO) -> bool:
+        blob = self._bucket.blob(name, generation=generation)
+        try:
+            # Raw, so that sizes and checksums are those of the metadata, and nothing swells on the way.
+            blob.download_to_file(
+                file, raw_download=True, checksum="crc32c", timeout=TIMEOUT_SECONDS, retry=RETRY
+            )
+        except api.NotFound:
+            return False
+        return True
+
+    def _download(self, name: str, generation: int, path: Path) -> bool:
+        complete = False
+        try:
+            with path.open("wb") as file:
+                complete = self._fetch(name, generation, file)
+        finally:
+            if not complete:
+                path.unlink(missing_ok=True)
+        return complete
+
+    def _write(self, name: str, upload: "_Upload", if_generation: int) -> int:
+        blob = self._bucket.blob(name)
+        blob.metadata = upload.metadata
+        retry = _CountingRetry()
+        try:
+            blob.upload_from_string(
+                upload.data,
+                content_type=upload.content_type,
+                if_generation_match=if_generation,
+                checksum="crc32c",
+                timeout=TIMEOUT_SECONDS,
+                retry=retry,
+            )
+        except api.PreconditionFailed as error:
+            # After a retry the object in the way may be our own first try, whose answer was lost.
+            live = self._look(name) if retry.failures else None
+            if live is not None and upload.matches(live):
+                return live.generation
+            raise WriteConflict(
+                f"writing {self._url(name)}: its live generation is not {if_generation} (412); "
+                "somebody else wrote first, read it again"
+            ) from error
+        return int(blob.generation)
+
+    def _delete(self, name: str, if_generation: int | None) -> None:
+        try:
+            self._bucket.delete_blob(
+                name, if_generation_match=if_generation, timeout=TIMEOUT_SECONDS, retry=RETRY
+            )
+        except (api.NotFound, api.PreconditionFailed):
+            return
+
+    def _list(self, prefix: str, wanted: str, start: str, end: str) -> list[storage.Blob]:
+        listing = self._client.google.list_blobs(
+            self._bucket,
+            prefix=prefix or None,
+            start_offset=start or None,
+            end_offset=end or None,
+            fields=wanted,
+            timeout=TIMEOUT_SECONDS,
+            retry=RETRY,
+        )
+        return list(listing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Upload:
+    data: bytes
+    content_type: str
+    metadata: dict[str, str]
+
+    def matches(self, live: ObjectInfo) -> bool:
+        """Tell whether an object is what this upload would have made."""
+        probe = storage.Blob("probe", None)
+        del probe
+        return live.size == len(self.data) and live.metadata == self.metadata
+
+
+class _CountingRetry:
+    """Tries again as RETRY does, and remembers whether it had to."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+    def __call__(self, call: Callable[P, T]) -> Callable[P, T]:
+        retried: Callable[P, T] = RETRY(call, on_error=self._note)
+        return retried
+
+    def _note(self, _error: Exception) -> None:
+        self.failures += 1
+
+
+def _info(blob: storage.Blob) -> ObjectInfo:
+    return ObjectInfo(
+        name=blob.name,
+        generation=int(blob.generation),
+        size=int(blob.size),
+        content_type=blob.content_type or "",
+        crc32c=blob.crc32c or "",
+        metadata=dict(blob.metadata or {}),
+    )
+
+
+def _translated(what: str, error: BaseException) -> StorageUnavailable:
+    advice = next(text for kind, text in FOREIGN_ERRORS if isinstance(error, kind))
+    # The address of a resumable upload opens it to anybody: queries stay out of messages.
+    answer = re.sub(r"\?\S*", "?…", str(error))[:500]
+    return StorageUnavailable(f"{what}: {type(error).__name__}: {answer}; {advice}")
