@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from bucketscribe.canvas import Canvas, Pixels, fit, padded
 from bucketscribe.errors import BucketscribeError, DocumentCorrupt, PageRenderFailed, TooLarge
@@ -68,9 +68,7 @@ def count(path: Path, kind: Kind, *, max_pages: int, max_pixels: int) -> int:
     next. Raises DocumentCorrupt, and TooLarge for a single image; a TIFF's frames are checked one by one
     when they are drawn, so that one of them does not cost the others.
     """
-    with _opened(
-        path, DocumentCorrupt, "The image is damaged. Please check the file, or save it anew"
-    ) as image:
+    with _opened(path, DocumentCorrupt, "The image is damaged. Please save it anew and upload that") as image:
         if kind is Kind.TIFF:
             return _frames(image, max_pages + 1)
         width, height = image.size
@@ -91,14 +89,14 @@ def draw(path: Path, page: int, *, longest_edge_px: int, max_pixels: int) -> Can
             raise PageRenderFailed(_too_large(width, height, max_pixels))
         size = fit(width, height, longest_edge_px, enlarge=False)
         image.draft(None, size)  # lets a JPEG decode at 1/2, 1/4 or 1/8 of its size
-        _, rotation = UPRIGHT.get(_orientation(image), (None, 0))
-        image.load()  # turns a TIFF, which then no longer says that it must be turned
-        method, _ = UPRIGHT.get(_orientation(image), (None, 0))
+        turned = _upright(image)[1] if image.format == "TIFF" else 0  # loading does that, and then forgets it
+        image.load()  # before others are asked for their EXIF data, which would load them and hide its errors
+        method, degrees = _upright(image)
         upright = image if method is None else image.transpose(method)
         flat = _on_white(upright)
         size = fit(*_turned(width, height, upright), longest_edge_px, enlarge=False)
         small = flat if flat.size == size else flat.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-        return Canvas(pixels=_pad(small), width=size[0], height=size[1], rotation=rotation)
+        return Canvas(pixels=_pad(small), width=size[0], height=size[1], rotation=turned + degrees)
 
 
 @contextmanager
@@ -111,8 +109,10 @@ def _opened(path: Path, error: type[BucketscribeError], saying: str) -> Iterator
         try:
             with Image.open(file, formats=FORMATS) as image:
                 yield image
+        except UnidentifiedImageError as caught:  # whose own message is the path
+            raise error(f"{saying} (only its first bytes are those of an image).") from caught
         except PILLOW_ERRORS as caught:
-            raise error(f"{saying} ({type(caught).__name__}: {caught}).") from caught
+            raise error(f"{saying} ({caught}).") from caught
 
 
 def _frames(image: Image.Image, most: int) -> int:
@@ -137,12 +137,14 @@ def _too_large(width: int, height: int, max_pixels: int) -> str:
     )
 
 
-def _orientation(image: Image.Image) -> int:
-    """Read the EXIF orientation, 1 (upright) when there is none or it cannot be read, as viewers do."""
+def _upright(image: Image.Image) -> tuple[Image.Transpose | None, int]:
+    """Tell how to turn it, by its EXIF data: not at all when there are none or they are damaged, as viewers
+    do.
+    """
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1), (None, 0))
     except PILLOW_ERRORS:
-        return 1
+        return None, 0
 
 
 def _turned(width: int, height: int, upright: Image.Image) -> tuple[int, int]:

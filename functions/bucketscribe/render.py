@@ -53,7 +53,7 @@ OPEN_ERRORS: dict[int | None, tuple[type[DocumentError], str]] = {
         "it without protection and upload it again.",
     ),
 }
-CORRUPT = (
+CORRUPT: tuple[type[DocumentError], str] = (
     DocumentCorrupt,
     "The PDF is damaged and could not be opened. Please open it in a viewer, save it anew and upload that.",
 )

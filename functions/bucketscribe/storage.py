@@ -6,6 +6,7 @@ known here.
 """
 
 import asyncio
+import base64
 import http.client
 import re
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
+import google_crc32c
 import requests
 import urllib3
 from google.api_core import exceptions as api
@@ -92,9 +94,9 @@ def make_client(connections: int = 64) -> StorageClient:
     )
 
 
-def open_bucket(name: str, *, client: StorageClient | None = None) -> "CloudBucket":
+def open_bucket(name: str, *, client: StorageClient) -> "CloudBucket":
     """Name a bucket; nothing is asked of the server, so a missing one shows at the first write."""
-    return CloudBucket(name, client or make_client())
+    return CloudBucket(name, client)
 
 
 class CloudBucket:
@@ -255,10 +257,9 @@ class _Upload:
     metadata: dict[str, str]
 
     def matches(self, live: ObjectInfo) -> bool:
-        """Tell whether an object is what this upload would have made."""
-        probe = storage.Blob("probe", None)
-        del probe
-        return live.size == len(self.data) and live.metadata == self.metadata
+        """Tell whether an object is what this upload makes."""
+        checksum = base64.b64encode(google_crc32c.value(self.data).to_bytes(4, "big")).decode("ascii")
+        return live.crc32c == checksum and live.size == len(self.data) and live.metadata == self.metadata
 
 
 class _CountingRetry:

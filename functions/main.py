@@ -1,0 +1,203 @@
+"""The doors and nothing else: wiring, and error -> HTTP status, once.
+
+Served by functions-framework, on Cloud Run and on a laptop alike; each deploy names another door. The
+collaborators are built once, on first use, in the process that serves.
+"""
+
+import functools
+import os
+import random
+import sys
+import tempfile
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import functions_framework.aio
+from cloudevents.http import CloudEvent
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bucketscribe import rejects
+from bucketscribe.clock import SystemClock
+from bucketscribe.document_cache import DocumentCache
+from bucketscribe.errors import (
+    AuthDenied,
+    BucketscribeError,
+    CloudError,
+    JunkMessage,
+    LightOnOCRError,
+    NewerMessage,
+    OutOfTime,
+    SettingsError,
+)
+from bucketscribe.fan_out import FanOut, fan_out
+from bucketscribe.finish import Finisher
+from bucketscribe.give_up import GiveUp, give_up
+from bucketscribe.identity import identity_for
+from bucketscribe.lightonocr_client import LightOnOCRClient
+from bucketscribe.logs import Severity, log
+from bucketscribe.messages import read_push, read_upload
+from bucketscribe.model import Delivery
+from bucketscribe.publisher import open_topic
+from bucketscribe.render import Limits
+from bucketscribe.render_pool import RenderPool
+from bucketscribe.settings import PROFILES, Settings
+from bucketscribe.storage import make_client, open_bucket
+from bucketscribe.transcribe import Transcriber, transcribe
+from bucketscribe.turns import Turns
+
+MIB = 1024 * 1024
+
+# What another try can mend is refused; all else is made durable by the deeds and acknowledged.
+STATUSES: tuple[tuple[type[BucketscribeError], int], ...] = (
+    (NewerMessage, 503),
+    (OutOfTime, 503),
+    (LightOnOCRError, 503),
+    (CloudError, 503),
+)
+UNKNOWN = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """Every collaborator of this process, built from the settings."""
+
+    fan_out: FanOut
+    transcriber: Transcriber
+    give_up: GiveUp
+    finisher: Finisher
+
+
+@functools.cache
+def house() -> House:
+    """Build the collaborators, once. Raises SettingsError."""
+    return build(Settings.from_environment(os.environ))
+
+
+def build(settings: Settings) -> House:
+    """Wire the house. Raises SettingsError when the OCR service's URL would carry a token in the clear."""
+    storage = make_client()
+    clock = SystemClock()
+    finisher = Finisher(
+        input_bucket=open_bucket(settings.input_bucket, client=storage),
+        output_bucket=open_bucket(settings.output_bucket, client=storage),
+        finished=open_topic(settings.project, settings.finished_topic),
+        clock=clock,
+    )
+    cache = DocumentCache(
+        finisher.input_bucket,
+        Path(tempfile.mkdtemp(prefix="bucketscribe-")),
+        limit_bytes=settings.cache_mib * MIB,
+    )
+    renderer = RenderPool(
+        workers=settings.render_workers,
+        seconds=settings.render_seconds,
+        memory_mib=settings.render_mib,
+        encoding=settings.image_encoding,
+        limits=Limits(max_pages=settings.document_pages, max_pixels=settings.image_pixels),
+    )
+    reader = LightOnOCRClient(
+        settings.ocr_url, auth=identity_for(settings.ocr_url), connections=settings.pages_at_gpu
+    )
+    lanes = {
+        "express": open_topic(settings.project, settings.express_topic),
+        "bulk": open_topic(settings.project, settings.bulk_topic),
+    }
+    return House(
+        finisher=finisher,
+        fan_out=FanOut(
+            settings=settings, finisher=finisher, cache=cache, renderer=renderer, reader=reader, **lanes
+        ),
+        transcriber=Transcriber(
+            settings=settings,
+            profiles=PROFILES,
+            finisher=finisher,
+            cache=cache,
+            renderer=renderer,
+            reader=reader,
+            turns=Turns(places=settings.pages_at_gpu, waiting=settings.pages_waiting),
+            clock=clock,
+            chance=random.Random(),  # noqa: S311 - spreads pauses, guards nothing
+        ),
+        give_up=GiveUp(settings=settings, finisher=finisher, **lanes),
+    )
+
+
+@functions_framework.aio.cloud_event
+async def on_upload(event: CloudEvent) -> None:
+    """Take in an uploaded object. An error here is a 500, and Eventarc sends the event again."""
+    data = event.get_data()
+
+    async def take_in() -> None:
+        await fan_out(read_upload(data), house().fan_out)
+
+    await _do(take_in, repr(data).encode())
+
+
+@functions_framework.aio.http
+async def on_page_task(request: Request) -> Response:
+    """Read one page."""
+    return await _answer(request, lambda delivery: transcribe(delivery, house().transcriber))
+
+
+@functions_framework.aio.http
+async def on_dead_letter(request: Request) -> Response:
+    """End a page whose every delivery failed, or send it round once more."""
+    return await _answer(request, lambda delivery: give_up(delivery, house().give_up))
+
+
+async def _answer(request: Request, deed: Callable[[Delivery], Awaitable[object]]) -> Response:
+    """Do the deed for a pushed page task; the status says whether Pub/Sub shall send it again."""
+    body = await request.body()
+
+    async def do_it() -> None:
+        await deed(read_push(body))
+
+    try:
+        await _do(do_it, body)
+    except BucketscribeError as error:
+        return Response(status_code=status_of(error))
+    return Response(status_code=204)
+
+
+async def _do(deed: Callable[[], Awaitable[None]], message: bytes) -> None:
+    """Do a deed; set a junk message aside; log whatever else is wrong and raise it as an error of ours.
+
+    A foreign error's own words are not repeated anywhere: they may hold what stood on a page.
+    """
+    try:
+        try:
+            await deed()
+        except JunkMessage as junk:
+            sha256 = await rejects.keep(house().finisher.output_bucket, house().finisher.clock, message, junk)
+            log(Severity.ERROR, "message rejected", code=junk.code, reason=str(junk), sha256=sha256)
+    except BucketscribeError as error:
+        severe = status_of(error) == UNKNOWN or isinstance(error, AuthDenied)
+        severity = Severity.ERROR if severe else Severity.WARNING
+        log(severity, "refused, to be tried again", code=error.code, reason=str(error))
+        raise
+    except Exception as error:
+        where = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+        log(Severity.ERROR, "unknown error", error=type(error).__name__, where=where)
+        raise BucketscribeError(f"unknown error: {type(error).__name__}") from None
+
+
+def status_of(error: BucketscribeError) -> int:
+    """Tell the HTTP status that answers an error."""
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), UNKNOWN)
+
+
+def check_settings() -> None:
+    """Refuse to start with wrong settings, saying all that is wrong at once."""
+    try:
+        Settings.from_environment(os.environ)
+    except SettingsError as error:
+        log(Severity.ERROR, "cannot start", code=error.code, reason=str(error))
+        sys.exit(f"bucketscribe cannot start: {error}")
+
+
+# functions-framework sets this before it loads the doors; whoever only imports them has not opened one.
+if "FUNCTION_TARGET" in os.environ:
+    check_settings()
