@@ -19,7 +19,7 @@ from cloudevents.http import CloudEvent
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bucketscribe import rejects
+from bucketscribe import publisher, rejects, storage
 from bucketscribe.clock import SystemClock
 from bucketscribe.document_cache import DocumentCache
 from bucketscribe.errors import (
@@ -40,11 +40,9 @@ from bucketscribe.lightonocr_client import LightOnOCRClient
 from bucketscribe.logs import Severity, log
 from bucketscribe.messages import read_push, read_upload
 from bucketscribe.model import Delivery
-from bucketscribe.publisher import open_topic
 from bucketscribe.render import Limits
 from bucketscribe.render_pool import RenderPool
 from bucketscribe.settings import PROFILES, Settings
-from bucketscribe.storage import make_client, open_bucket
 from bucketscribe.transcribe import Transcriber, transcribe
 from bucketscribe.turns import Turns
 
@@ -78,12 +76,13 @@ def house() -> House:
 
 def build(settings: Settings) -> House:
     """Wire the house. Raises SettingsError when the OCR service's URL would carry a token in the clear."""
-    storage = make_client()
+    buckets = storage.make_client()
+    topics = publisher.make_client()
     clock = SystemClock()
     finisher = Finisher(
-        input_bucket=open_bucket(settings.input_bucket, client=storage),
-        output_bucket=open_bucket(settings.output_bucket, client=storage),
-        finished=open_topic(settings.project, settings.finished_topic),
+        input_bucket=storage.open_bucket(settings.input_bucket, client=buckets),
+        output_bucket=storage.open_bucket(settings.output_bucket, client=buckets),
+        finished=publisher.open_topic(settings.project, settings.finished_topic, client=topics),
         clock=clock,
     )
     cache = DocumentCache(
@@ -102,8 +101,8 @@ def build(settings: Settings) -> House:
         settings.ocr_url, auth=identity_for(settings.ocr_url), connections=settings.pages_at_gpu
     )
     lanes = {
-        "express": open_topic(settings.project, settings.express_topic),
-        "bulk": open_topic(settings.project, settings.bulk_topic),
+        "express": publisher.open_topic(settings.project, settings.express_topic, client=topics),
+        "bulk": publisher.open_topic(settings.project, settings.bulk_topic, client=topics),
     }
     return House(
         finisher=finisher,
@@ -179,7 +178,10 @@ async def _do(deed: Callable[[], Awaitable[None]], message: bytes) -> None:
         log(severity, "refused, to be tried again", code=error.code, reason=str(error))
         raise
     except Exception as error:
-        where = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+        where = [
+            f"{Path(frame.filename).stem}.{frame.name}:{frame.lineno}"
+            for frame in traceback.extract_tb(error.__traceback__)
+        ]
         log(Severity.ERROR, "unknown error", error=type(error).__name__, where=where)
         raise BucketscribeError(f"unknown error: {type(error).__name__}") from None
 

@@ -15,6 +15,7 @@ lock() {
     --quiet \
     --output-file "$output" \
     "$@"
+  python3 requirements/fingerprint.py "$output"
 }
 
 lock functions/requirements.txt "$@"

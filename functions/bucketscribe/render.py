@@ -6,7 +6,9 @@ take all memory. The only room that subtracts one from a page number.
 """
 
 import ctypes
+import logging
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,12 +39,8 @@ TRUSTED_PAGES = 1000
 LABEL_CHARACTERS = 32
 WHITE = (255, 255, 255, 255)
 
-# PdfiumError.err_code -> what it means for the document; "success" is a document without pages.
-OPEN_ERRORS: dict[int | None, tuple[type[DocumentError], str]] = {
-    pdfium_c.FPDF_ERR_SUCCESS: (
-        DocumentWithoutPages,
-        "The PDF has no pages. Please check that it was saved completely.",
-    ),
+# PDFium's reason for not opening a document -> what that means for it; any other means that it is damaged.
+OPEN_ERRORS: dict[int, tuple[type[DocumentError], str]] = {
     pdfium_c.FPDF_ERR_PASSWORD: (
         DocumentEncrypted,
         "The PDF is protected by a password. Please remove the password and upload it again.",
@@ -76,6 +74,9 @@ def start(font_folder: Path) -> None:
     Cloud images have no fonts; that those of a laptop are not looked at makes both draw the same. PDFium
     leaves text without a font out, without a word. Call it before any document is open.
     """
+    logging.getLogger("pypdfium2").setLevel(
+        logging.ERROR
+    )  # its advice on how to build PDFium is not for logs
     folders = (ctypes.c_char_p * 2)(str(font_folder).encode(), None)
     _font_folders.append(folders)
     config = pdfium_c.FPDF_LIBRARY_CONFIG(
@@ -150,27 +151,30 @@ def _kind(path: Path) -> Kind:
 
 
 def _pdf_pages(path: Path) -> int:
-    try:
-        with pdfium.PdfDocument(path) as document:
-            pages = len(document)
-    except pdfium.PdfiumError as error:
-        meaning, message = OPEN_ERRORS.get(error.err_code, CORRUPT)
-        raise meaning(message) from error
-    return pages if pages <= TRUSTED_PAGES else _pages_counted_again(path)
+    """Open with the raw call: PDFium keeps its last error until the next, so that a document which opens but
+    has no pages would come with the error of one before it.
+    """
+    handle = pdfium_c.FPDF_LoadDocument(os.fsencode(path), None)
+    if not handle:
+        meaning, message = OPEN_ERRORS.get(pdfium_c.FPDF_GetLastError(), CORRUPT)
+        raise meaning(message)
+    with pdfium.PdfDocument(handle) as document:
+        pages = len(document)
+    if pages > TRUSTED_PAGES:
+        pages = _pages_counted_again(path)
+    if pages == 0:
+        raise DocumentWithoutPages("The PDF has no pages. Please check that it was saved completely.")
+    return pages
 
 
 def _pages_counted_again(path: Path) -> int:
     """Walk the page tree with another library, which refuses what does not add up."""
     try:
         with pikepdf.open(path, suppress_warnings=True) as document:
-            pages = len(document.pages)
+            return len(document.pages)
     except (pikepdf.PdfError, RuntimeError) as error:
         meaning, message = CORRUPT
         raise meaning(message) from error
-    if pages == 0:
-        meaning, message = OPEN_ERRORS[pdfium_c.FPDF_ERR_SUCCESS]
-        raise meaning(message)
-    return pages
 
 
 def _pdf_canvas(path: Path, page: int, longest_edge_px: int) -> Canvas:

@@ -119,6 +119,10 @@ class CloudBucket:
         """Take two requests: only the first one's answer documents custom metadata."""
         return await self._run(f"reading {self._url(name)}", self._read, name)
 
+    async def body(self, name: str, generation: int) -> bytes | None:
+        """Take one request: what is wanted beside the bytes is known from a listing."""
+        return await self._run(f"reading {self._url(name)}#{generation}", self._body, name, generation)
+
     async def write(
         self,
         name: str,
@@ -177,12 +181,16 @@ class CloudBucket:
             info = self._look(name)
             if info is None:
                 return None
-            buffer = BytesIO()
-            if self._fetch(name, info.generation, buffer):
-                return StoredObject(info=info, data=buffer.getvalue())
+            data = self._body(name, info.generation)
+            if data is not None:
+                return StoredObject(info=info, data=data)
         raise StorageUnavailable(
             f"reading {self._url(name)}: it was replaced {READS} times meanwhile; it will be tried again"
         )
+
+    def _body(self, name: str, generation: int) -> bytes | None:
+        buffer = BytesIO()
+        return buffer.getvalue() if self._fetch(name, generation, buffer) else None
 
     def _fetch(self, name: str, generation: int, file: BinaryIO) -> bool:
         blob = self._bucket.blob(name, generation=generation)
