@@ -13,7 +13,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"model", "errors"}),
     frozenset({"ports"}),
     frozenset({"layout"}),
-    frozenset({"canvas"}),
+    frozenset({"canvas", "processes"}),
     frozenset({"images"}),
     frozenset(
         {
@@ -44,10 +44,10 @@ WALLS: dict[str, frozenset[str]] = {
     "google.oauth2": frozenset({"identity"}),
     "httpx": frozenset({"identity", "lightonocr_client"}),
     "requests": frozenset({"storage", "identity"}),
-    "pebble": frozenset({"render_pool"}),
+    "pebble": frozenset({"processes"}),
     "pypdfium2": frozenset({"render"}),
     "pikepdf": frozenset({"render"}),
-    "PIL": frozenset({"canvas", "images", "render"}),
+    "PIL": frozenset({"canvas", "images"}),
     "msgspec": frozenset({"messages", "records"}),
     "functions_framework": frozenset(),
     "starlette": frozenset(),

@@ -13,7 +13,7 @@
                publisher        google.cloud.pubsub_v1
                identity         google.auth -> an httpx.Auth that carries the OIDC id token
                lightonocr_client  httpx -> one image in, PageText out
-               render_pool      pebble: worker processes with limits, around `render`
+               render_pool      worker processes around `render`: one hostile page costs itself
     crafts     render           PDFium and Pillow: count pages, draw one, measure its ink
                quality          is this text a good reading of this page?
                records          jobs, notes, page and document records <-> JSON and object metadata
@@ -23,6 +23,9 @@
                document_cache   a document is fetched once per instance
                budget clock     the time of one delivery; the real time
                settings logs    the environment read once; one JSON line per outcome
+    tools      images           Pillow: pictures and TIFFs, frame by frame
+               canvas           a drawn page: size, ink, blankness, encoding
+               processes        pebble: worker processes with time and memory limits
     names      layout           object names in the output bucket
     sockets    ports            the outside as Protocols: Bucket, Topic, Reader, Renderer, Clock
     ground     model errors     the frozen values that travel; the error tree

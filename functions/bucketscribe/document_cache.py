@@ -1,6 +1,6 @@
 """A document is fetched once per instance, to a bounded folder, and every page is drawn from that file.
 
-One download serves all who wait for it; what nobody uses is evicted, oldest first, when room is needed; a
+One fetch serves all who wait for it; what nobody uses is evicted, oldest first, when room is needed; a
 document that finds no room waits until others have gone. On Cloud Run the folder is memory.
 """
 
@@ -17,91 +17,99 @@ from bucketscribe.ports import Bucket
 
 @dataclass(slots=True, kw_only=True)
 class _Copy:
-    """A local copy: the `download` that makes it, the bytes it may take, how many pages use it now."""
+    """A local copy: the `fetch` that makes it, the bytes set aside for it, how many pages use it now."""
 
     path: Path
-    size: int
+    size: int = 0
     users: int = 0
-    download: "asyncio.Task[bool] | None" = field(default=None)
+    fetch: "asyncio.Task[bool]" = field(init=False)
 
 
 class DocumentCache:
-    """Local copies of one bucket's documents, `limit_bytes` in all, in a folder of its own."""
+    """Local copies of one bucket's documents, `limit_bytes` in all, in a folder of its own.
+
+    Nothing here awaits between looking at the books and changing them, so they need no lock.
+    """
 
     def __init__(self, bucket: Bucket, folder: Path, *, limit_bytes: int) -> None:
         self._bucket = bucket
         self._folder = folder
         self._limit_bytes = limit_bytes
         self._copies: OrderedDict[ObjectRef, _Copy] = OrderedDict()
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._numbers = iter(range(1, 1 << 62))
 
     @asynccontextmanager
     async def document(self, source: ObjectRef) -> AsyncIterator[Path | None]:
         """Lend the path of a document's local copy; None when that generation is not the live one any more.
 
-        Costs two requests, a look for the size and the download, for all pages together. Raises
-        StorageUnavailable.
+        Costs two requests, a look for the size and the download, for all pages together. A waiter that is
+        cancelled does not stop the fetch for the others. Raises StorageUnavailable.
         """
-        if source not in self._copies:
-            info = await self._bucket.look(source.name)
-            if info is None or info.generation != source.generation:
-                yield None
-                return
-            size = info.size
-        else:
-            size = self._copies[source].size
-        copy = await self._reserve(source, size)
+        copy = self._copies.get(source) or self._begin(source)
+        self._copies.move_to_end(source)
+        copy.users += 1
         try:
-            yield copy.path if await self._fetched(source, copy) else None
+            yield copy.path if await asyncio.shield(copy.fetch) else None
         finally:
-            async with self._changed:
-                copy.users -= 1
-                self._changed.notify_all()
+            copy.users -= 1
+            self._announce()
 
-    async def _reserve(self, source: ObjectRef, size: int) -> _Copy:
-        async with self._changed:
-            while True:
-                if copy := self._copies.get(source):
-                    self._copies.move_to_end(source)
-                elif self._make_room(size):
-                    copy = _Copy(path=self._folder / f"{next(self._numbers)}.document", size=size)
-                    self._copies[source] = copy
-                else:
-                    await self._changed.wait()
-                    continue
-                copy.users += 1
-                return copy
+    def _begin(self, source: ObjectRef) -> _Copy:
+        copy = _Copy(path=self._folder / f"{next(self._numbers)}.document")
+        copy.fetch = asyncio.create_task(self._fetch(source, copy))
+        copy.fetch.add_done_callback(_see_failure)
+        self._copies[source] = copy
+        return copy
+
+    async def _fetch(self, source: ObjectRef, copy: _Copy) -> bool:
+        """Fetch a document; what came to nothing is forgotten, so that the next page tries anew."""
+        found = False
+        try:
+            found = await self._download(source, copy)
+        finally:
+            if not found:
+                self._forget(source)
+            self._announce()
+        return found
+
+    async def _download(self, source: ObjectRef, copy: _Copy) -> bool:
+        """Download into reserved room; False when the source is gone, or everybody who waited for it."""
+        info = await self._bucket.look(source.name)
+        if info is None or info.generation != source.generation:
+            return False
+        while copy.users and not self._make_room(info.size):
+            await self._changed.wait()
+        if not copy.users:
+            return False
+        copy.size = info.size
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return await self._bucket.download(source.name, source.generation, copy.path)
 
     def _make_room(self, size: int) -> bool:
         """Evict what nobody uses until `size` bytes fit; an only document is let in whatever its size."""
-        unused = [source for source, copy in self._copies.items() if copy.users == 0]
-        while self._copies and sum(each.size for each in self._copies.values()) + size > self._limit_bytes:
-            if not unused:
-                return False
-            evicted = self._copies.pop(unused.pop(0))
-            evicted.path.unlink(missing_ok=True)
+        unused = [source for source, copy in self._copies.items() if not copy.users and copy.fetch.done()]
+        taken = sum(copy.size for copy in self._copies.values())
+        kept = taken - sum(self._copies[source].size for source in unused)
+        if kept and kept + size > self._limit_bytes:
+            return False
+        for source in unused:
+            if taken + size <= self._limit_bytes:
+                break
+            taken -= self._copies[source].size
+            self._forget(source)
         return True
 
-    async def _fetched(self, source: ObjectRef, copy: _Copy) -> bool:
-        """Wait for the one download; a failed one is forgotten, so that the next page tries anew."""
-        if copy.download is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            copy.download = asyncio.create_task(
-                self._bucket.download(source.name, source.generation, copy.path)
-            )
-        download = copy.download
-        try:
-            found = await asyncio.shield(download)
-        except BaseException:
-            if download.done():
-                self._forget(copy, download)
-            raise
-        if not found:
-            self._forget(copy, download)
-        return found
+    def _forget(self, source: ObjectRef) -> None:
+        self._copies.pop(source).path.unlink(missing_ok=True)
 
-    def _forget(self, copy: _Copy, download: "asyncio.Task[bool]") -> None:
-        if copy.download is download:
-            copy.download = None
-            copy.path.unlink(missing_ok=True)
+    def _announce(self) -> None:
+        """Wake all who wait for room."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _see_failure(fetch: "asyncio.Task[bool]") -> None:
+    """Look at the outcome, so that a failure whose waiters were all cancelled is not logged as unseen."""
+    if not fetch.cancelled():
+        fetch.exception()

@@ -105,11 +105,11 @@ def ignored_because(upload: Upload, settings: Settings) -> str | None:
 
 async def _open(upload: Upload, house: FanOut) -> _OpenJob | None:
     """Write the job, or take up the one that stands; None when the document has come further than that."""
-    bucket = house.finisher.output_bucket
     source = upload.source
-    published = await bucket.look(layout.document_record(source.name))
+    published = await house.finisher.output_bucket.look(layout.document_record(source.name))
     if records.published_generation(published) >= source.generation:
-        return None
+        # Published is not yet finished: while the job stands, the rest of the tail is to be done again.
+        return await _standing(source, house)
     job = Job(
         upload=upload,
         state=JobState.RECEIVED,
@@ -119,13 +119,17 @@ async def _open(upload: Upload, house: FanOut) -> _OpenJob | None:
     try:
         return _OpenJob(job=job, generation=await _write(job, 0, house))
     except WriteConflict:
-        stored = await bucket.read(layout.job(source))
+        return await _standing(source, house)
+
+
+async def _standing(source: ObjectRef, house: FanOut) -> _OpenJob | None:
+    stored = await house.finisher.output_bucket.read(layout.job(source))
     if stored is None:
         return None
-    standing = records.decode_job(stored.data)
-    if standing.state is JobState.PUBLISHED:
+    job = records.decode_job(stored.data)
+    if job.state is JobState.PUBLISHED:
         return None
-    return _OpenJob(job=standing, generation=stored.info.generation)
+    return _OpenJob(job=job, generation=stored.info.generation)
 
 
 async def _plan_and_publish(opened: _OpenJob, house: FanOut) -> FannedOut:

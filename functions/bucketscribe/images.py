@@ -33,6 +33,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "JPEG2000", "TIFF")
 # Sizes in bytes of a BMP's second header, which tell one from any text that begins with BM.
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 
+# Beyond this two resolutions are a mistake in the file, not a fax's.
+MOST_SQUASHED = 4.0
+
 # What Pillow's readers raise on damaged files, as seen over thousands of them; MemoryError is not theirs.
 PILLOW_ERRORS = (
     OSError, EOFError, ValueError, TypeError, SyntaxError, LookupError, ArithmeticError, AttributeError,
@@ -87,14 +90,14 @@ def draw(path: Path, page: int, *, longest_edge_px: int, max_pixels: int) -> Can
         width, height = image.size
         if width * height > max_pixels:
             raise PageRenderFailed(_too_large(width, height, max_pixels))
-        size = fit(width, height, longest_edge_px, enlarge=False)
-        image.draft(None, size)  # lets a JPEG decode at 1/2, 1/4 or 1/8 of its size
+        true, lying = _unsquashed(image), width > height
+        image.draft(None, fit(width, height, longest_edge_px, enlarge=False))  # to 1/2, 1/4 or 1/8 of a JPEG
         turned = _upright(image)[1] if image.format == "TIFF" else 0  # loading does that, and then forgets it
         image.load()  # before others are asked for their EXIF data, which would load them and hide its errors
         method, degrees = _upright(image)
         upright = image if method is None else image.transpose(method)
         flat = _on_white(upright)
-        size = fit(*_turned(width, height, upright), longest_edge_px, enlarge=False)
+        size = fit(*_turned(true, lying, upright), longest_edge_px, enlarge=False)
         small = flat if flat.size == size else flat.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
         return Canvas(pixels=_pad(small), width=size[0], height=size[1], rotation=turned + degrees)
 
@@ -147,9 +150,23 @@ def _upright(image: Image.Image) -> tuple[Image.Transpose | None, int]:
         return None, 0
 
 
-def _turned(width: int, height: int, upright: Image.Image) -> tuple[int, int]:
-    """Swap the sides as announced when the upright image stands the other way round."""
-    return (width, height) if (width > height) == (upright.width > upright.height) else (height, width)
+def _unsquashed(image: Image.Image) -> tuple[int, int]:
+    """Tell a TIFF's size with square pixels: a fax of standard resolution has 204 x 98 to the inch, and
+    looks squashed without that.
+    """
+    width, height = image.size
+    across, down = image.info.get("dpi", (1, 1)) if image.format == "TIFF" else (1, 1)
+    ratio = float(across) / float(down) if across > 0 and down > 0 else 1.0
+    if 1 < ratio <= MOST_SQUASHED:
+        return width, round(height * ratio)
+    if 1 / MOST_SQUASHED <= ratio < 1:
+        return round(width / ratio), height
+    return width, height
+
+
+def _turned(size: tuple[int, int], lying: bool, upright: Image.Image) -> tuple[int, int]:
+    """Swap the sides when what lay now stands, or the other way round."""
+    return size if lying == (upright.width > upright.height) else (size[1], size[0])
 
 
 def _on_white(image: Image.Image) -> Image.Image:

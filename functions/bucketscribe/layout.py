@@ -11,11 +11,11 @@ from bucketscribe.model import ObjectRef
 # Cloud Storage's limit for an object's name in bytes of UTF-8 (cloud.google.com/storage/quotas).
 NAME_LIMIT_BYTES = 1024
 
-# Room that our longest name needs beside the source's own: pages/NAME/GENERATION/00001.md, where a
-# generation has at most 20 digits.
-LONGEST_SOURCE_NAME_BYTES = NAME_LIMIT_BYTES - len("pages//12345678901234567890/00001.md")
+# Room that our longest name needs beside the source's own: figures/NAME/GENERATION/00001-999.png, where a
+# generation has at most 20 digits. Notes need the most of those written today.
+LONGEST_SOURCE_NAME_BYTES = NAME_LIMIT_BYTES - len("figures//12345678901234567890/00001-999.png")
 
-_PAGE_FILE = re.compile(r"(\d{5})\.md")
+_PAGE_FILE = re.compile(r"([0-9]{5})\.md")
 
 
 def document_text(name: str) -> str:

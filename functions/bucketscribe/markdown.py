@@ -20,11 +20,12 @@ MARKER = re.compile(r"^<!-- page (\d+) of (\d+)\b.*-->$", re.MULTILINE)
 # Every character that some reader takes for a line end; JavaScript's regular expressions know U+2028.
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\ufeff]")
+# Quotes must pair: after `<td colspan="3>` a browser would read the page's text on as attributes.
 _TABLE_TAG = (
     r"</?(?:table|thead|tbody|tfoot|tr|td|th|caption|colgroup|col|br)"
-    r"(?:\s+(?:colspan|rowspan)=\"?\d{1,4}\"?)*\s*/?>"
+    r"(?:\s+(?:colspan|rowspan)=(?:\d{1,4}|\"\d{1,4}\"))*\s*/?>"
 )
-_TAG_START = re.compile(rf"({_TABLE_TAG})|<(?=[A-Za-z/!?])", re.IGNORECASE)
+_TAG_START = re.compile(rf"({_TABLE_TAG})|<(?=[a-z/!?])", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,8 @@ def failed_body(page: int, code: str) -> str:
 
 def marker(record: PageRecord, pages: int) -> str:
     """Write a page's marker line, without its newline."""
-    label = f' label="{quote(record.label[:LABEL_LIMIT], safe="")}"' if record.label else ""
+    shown = quote((record.label or "")[:LABEL_LIMIT], safe="", errors="replace")
+    label = f' label="{shown}"' if shown else ""
     return f'<!-- page {record.page} of {pages}{label} status="{record.status}" -->'
 
 
@@ -74,7 +76,10 @@ def assemble(pages: Sequence[tuple[PageRecord, str]]) -> Assembled:
 
 
 def split(text: str) -> list[str]:
-    """Take a document's text apart into its pages' bodies again: the inverse of `assemble`."""
+    """Take a document's text apart into its pages' bodies again: the inverse of `assemble`.
+
+    A text without markers, a document's that could not be opened, has no pages.
+    """
     markers = list(MARKER.finditer(text))
-    ends = [each.start() - 1 for each in markers[1:]] + [len(text)]
-    return [text[each.end() + 1 : end] for each, end in zip(markers, ends, strict=True)]
+    ends = [*(each.start() - 1 for each in markers[1:]), len(text)]
+    return [text[each.end() + 1 : end] for each, end in zip(markers, ends, strict=False)]

@@ -5,15 +5,16 @@ Nothing here decides what then happens.
 """
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
+from bucketscribe import layout
 from bucketscribe.errors import JunkMessage, NewerMessage
 from bucketscribe.model import (
     Delivery,
@@ -30,53 +31,64 @@ PAGE_TASK_SCHEMA = "bucketscribe.page-task/1"
 FINISHED_SCHEMA = "bucketscribe.finished/1"
 
 _PAGES_LIMIT = 99_999
-_SCHEMA = re.compile(r"bucketscribe\.page-task/(\d+)")
+_SCHEMA = re.compile(r"bucketscribe\.page-task/([1-9][0-9]{0,8})")
+
+# Characters of a decoder's complaint that are repeated: it may quote what it could not take.
+_COMPLAINT_LIMIT = 200
 
 T = TypeVar("T")
+
+_Name = Annotated[str, Meta(min_length=1)]
+_Generation = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+_Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class _StorageObject(msgspec.Struct, rename="camel", kw_only=True):
     """The event's data as Cloud Storage sends it: numbers are strings there."""
 
-    bucket: str
-    name: str
-    generation: int
-    size: int = 0
+    bucket: _Name
+    name: _Name
+    generation: _Generation
+    size: Annotated[int, Meta(ge=0)] = 0
     content_type: str = ""
     crc32c: str = ""
-    time_created: datetime
+    time_created: _Moment
 
 
 class _PushMessage(msgspec.Struct, rename="camel", kw_only=True):
     data: str = ""
     message_id: str = ""
-    publish_time: datetime | None = None
+    publish_time: _Moment | None = None
 
 
 class _Push(msgspec.Struct, rename="camel", kw_only=True):
     message: _PushMessage
-    delivery_attempt: int | None = None
+    delivery_attempt: Annotated[int, Meta(ge=0)] | None = None
 
 
-class _Source(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    bucket: str
-    name: str
-    generation: int
+class _Source(msgspec.Struct, kw_only=True):
+    bucket: _Name
+    name: _Name
+    generation: _Generation
 
 
 class _Task(msgspec.Struct, kw_only=True):
     source: _Source
-    page: int
-    pages: int
+    page: Annotated[int, Meta(ge=1, le=_PAGES_LIMIT)]
+    pages: Annotated[int, Meta(le=_PAGES_LIMIT)]
     lane: Lane
-    profile: str
-    edition: int = 0
-    trace: str = ""
+    profile: Annotated[str, Meta(min_length=1, max_length=256)]
+    edition: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    trace: Annotated[str, Meta(max_length=256)] = ""
 
 
 def read_upload(data: object) -> Upload:
     """Decode a finalized event's data. Raises JunkMessage."""
     found = _convert(data, _StorageObject, "storage event")
+    try:
+        (found.bucket + found.name + found.content_type + found.crc32c).encode()
+    except UnicodeEncodeError as error:
+        raise JunkMessage("the storage event holds characters that UTF-8 cannot carry") from error
     source = ObjectRef(bucket=found.bucket, name=found.name, generation=found.generation)
     return Upload(
         source=source,
@@ -92,12 +104,12 @@ def read_push(body: bytes) -> Delivery:
     push = _decode(body, _Push, "push envelope")
     try:
         data = base64.b64decode(push.message.data, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise JunkMessage("the push envelope's data is no base64") from error
     return Delivery(
         task=_task(data),
         message_id=push.message.message_id,
-        attempt=push.delivery_attempt,
+        attempt=push.delivery_attempt or None,
         published_at=push.message.publish_time,
     )
 
@@ -153,8 +165,10 @@ def _task(data: bytes) -> PageTask:
     if int(schema[1]) > 1:
         raise NewerMessage(f"the page task has schema version {schema[1]}, this worker knows 1")
     task = _convert(envelope, _Task, "page task")
-    if not (1 <= task.page <= task.pages <= _PAGES_LIMIT and task.edition >= 0 and task.source.name):
+    if task.page > task.pages:
         raise JunkMessage(f"the page task's numbers are out of range: page {task.page} of {task.pages}")
+    if len(task.source.name.encode()) > layout.LONGEST_SOURCE_NAME_BYTES:
+        raise JunkMessage("the page task's source has a name too long for any object of ours")
     return PageTask(
         source=ObjectRef(bucket=task.source.bucket, name=task.source.name, generation=task.source.generation),
         page=task.page,
@@ -177,7 +191,7 @@ def _convert(data: object, kind: type[T], what: str) -> T:
     try:
         return msgspec.convert(data, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise JunkMessage(f"the {what} is not of its form: {error}") from error
+        raise JunkMessage(f"the {what} is not of its form: {str(error)[:_COMPLAINT_LIMIT]}") from error
 
 
 def _json(body: Mapping[str, object]) -> bytes:

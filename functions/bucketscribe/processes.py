@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 # What a process may take to be there, on a machine with nothing to spare; usual is half a second.
 START_SECONDS = 60.0
+CLOSED = "The processes are closed: this instance is about to end. Another one will take the work."
 
 
 class Processes:
@@ -51,6 +52,7 @@ class Processes:
         )
         self._pool: ProcessPool | None = None
         self._futures: set[ProcessFuture[Any]] = set()
+        self._closed = False
 
     async def run(self, function: Callable[[], T], seconds: float) -> T:
         """Run in one of the processes, while holding `place`.
@@ -73,7 +75,8 @@ class Processes:
             ) from error
 
     def close(self) -> None:
-        """Stop the processes, and cancel who waits for one."""
+        """Stop the processes for good; who waits for one gets a BucketscribeError."""
+        self._closed = True
         for future in tuple(self._futures):
             future.cancel()  # type: ignore[no-untyped-call]
         if self._pool is not None:
@@ -81,6 +84,8 @@ class Processes:
             self._pool = None
 
     def _running(self) -> ProcessPool:
+        if self._closed:
+            raise BucketscribeError(CLOSED)
         if self._pool is None:
             # Inherited over there, where numpy would start a thread a core and reserve memory for each. It
             # looks when it is imported, which is before any of our code runs in a new process.
@@ -108,6 +113,8 @@ class Processes:
             await asyncio.wait({waiting}, timeout=seconds)
             if not waiting.done():
                 raise BrokenProcessPool(f"no answer within {seconds:.0f} s")
+            if waiting.cancelled():  # by `close`; when we are cancelled ourselves, we do not come here
+                raise BucketscribeError(CLOSED)
             return waiting.result()
         finally:
             future.cancel()  # type: ignore[no-untyped-call]

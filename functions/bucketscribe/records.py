@@ -7,6 +7,7 @@ The document record is a published contract: `bucketscribe.document/1`, additive
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -28,14 +29,22 @@ SCHEMA = "bucketscribe.document/1"
 JSON = "application/json; charset=utf-8"
 MARKDOWN = "text/markdown; charset=utf-8"
 
-# Cloud Storage takes 8 KiB of custom metadata; a quarter leaves room for keys and for other people's, and fits
-# into the one file-system block (about 3 KiB of it) that the laptop's bucket server has for an object's.
+# Cloud Storage takes 8 KiB of custom metadata; a quarter leaves room for keys and for other people's, and
+# fits into the one file-system block (about 3 KiB of it) that the laptop's bucket server has for an object's.
 METADATA_LIMIT_BYTES = 2048
+
+# What of a page record others decide beside its fault's message: the PDF's label, the server's words.
+# In characters of up to 12 bytes each; with these and no message any record of ours fits.
+_LABEL_LIMIT = 32
+_MODEL_LIMIT = 64
+_REASON_LIMIT = 20
 
 _PAGE_KEY = "bucketscribe-page"
 _GENERATION_KEY = "bucketscribe-source-generation"
 _TEXT_KEY = "bucketscribe-text-sha256"
 _STATUS_KEY = "bucketscribe-status"
+
+_GENERATION = re.compile(r"[0-9]{1,20}")
 
 
 def encode_job(job: Job) -> bytes:
@@ -48,7 +57,7 @@ def decode_job(data: bytes) -> Job:
 
 
 def encode_note(note: PageNote) -> bytes:
-    return msgspec.json.encode(note)
+    return _utf8(msgspec.to_builtins(note))
 
 
 def decode_note(data: bytes) -> PageNote:
@@ -58,6 +67,7 @@ def decode_note(data: bytes) -> PageNote:
 
 def page_metadata(record: PageRecord) -> dict[str, str]:
     """Encode a page record as object metadata: ASCII JSON, its fault's message cut until all fits."""
+    record = _bounded(record)
     text = _ascii(record)
     while len(text) > METADATA_LIMIT_BYTES:
         record = _shortened(record, len(text) - METADATA_LIMIT_BYTES)
@@ -95,7 +105,7 @@ def published_metadata(record: DocumentRecord, text: bytes) -> dict[str, str]:
 def published_generation(info: ObjectInfo | None) -> int:
     """Tell which source generation a published object was made of; 0 when it does not stand or say."""
     text = info.metadata.get(_GENERATION_KEY, "") if info else ""
-    return int(text) if text.isdecimal() else 0
+    return int(text) if _GENERATION.fullmatch(text) else 0
 
 
 def is_same_publication(info: ObjectInfo | None, metadata: Mapping[str, str]) -> bool:
@@ -129,7 +139,7 @@ def encode_document(
             "finished": record.finished_at.isoformat(),
         },
     }
-    return json.dumps(body, ensure_ascii=False, indent=1).encode() + b"\n"
+    return _utf8(body, indent=1) + b"\n"
 
 
 def _source(job: Job) -> dict[str, object]:
@@ -165,7 +175,7 @@ def _page(page: StoredPage, span: tuple[int, int]) -> dict[str, object]:
     record = page.record
     return {
         "page": record.page,
-        "label": record.label,
+        "label": record.label[:_LABEL_LIMIT] if record.label else None,
         "status": record.status.value,
         "object": page.object_name,
         "object_generation": str(page.object_generation),
@@ -201,12 +211,27 @@ def _fault(page: int | None, fault: PageFault, attempts: int) -> dict[str, objec
     return {"page": page, "code": fault.code, "message": fault.message, "attempts": attempts}
 
 
+def _utf8(body: object, *, indent: int | None = None) -> bytes:
+    """Encode as JSON; lone surrogates, which others' words may hold and UTF-8 cannot, become `?`."""
+    return json.dumps(body, ensure_ascii=False, indent=indent).encode("utf-8", "replace")
+
+
 def _ascii(record: PageRecord) -> str:
-    return json.dumps(msgspec.to_builtins(record), ensure_ascii=True, separators=(",", ":"))
+    whole = json.loads(_utf8(msgspec.to_builtins(record)))
+    return json.dumps(whole, ensure_ascii=True, separators=(",", ":"))
+
+
+def _bounded(record: PageRecord) -> PageRecord:
+    return replace(
+        record,
+        label=record.label[:_LABEL_LIMIT] if record.label else None,
+        model=record.model[:_MODEL_LIMIT] if record.model else None,
+        finish_reason=record.finish_reason[:_REASON_LIMIT] if record.finish_reason else None,
+    )
 
 
 def _shortened(record: PageRecord, excess: int) -> PageRecord:
-    """Cut the fault's message, the one part of a record whose length others decide.
+    """Cut the fault's message, the one part of a bounded record whose length others decide.
 
     A character takes 1 to 12 bytes in ASCII JSON, so cutting a twelfth of the excess never cuts too much.
     """

@@ -105,16 +105,14 @@ def inspect(path: Path, limits: Limits) -> DocumentFacts:
     return DocumentFacts(kind=kind, pages=pages)
 
 
-def draw(
-    path: Path, kind: Kind, page: int, *, longest_edge_px: int, encoding: Encoding, limits: Limits
-) -> PageImage:
+def draw(path: Path, page: int, *, longest_edge_px: int, encoding: Encoding, limits: Limits) -> PageImage:
     """Draw one page (from 1). A PDF page's longest side becomes `longest_edge_px`, never a pixel more; images
     are shrunk to it, never enlarged. Both sides are padded with white to multiples of 28.
 
     Raises PageRenderFailed.
     """
     try:
-        if kind is Kind.PDF:
+        if _kind(path) is Kind.PDF:
             canvas = _pdf_canvas(path, page, longest_edge_px)
         else:
             canvas = images.draw(path, page, longest_edge_px=longest_edge_px, max_pixels=limits.max_pixels)

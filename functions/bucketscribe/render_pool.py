@@ -19,7 +19,7 @@ from bucketscribe.errors import (
     PageRenderTimeout,
     RenderError,
 )
-from bucketscribe.model import DocumentFacts, Encoding, Kind, PageImage
+from bucketscribe.model import DocumentFacts, Encoding, PageImage
 from bucketscribe.processes import START_SECONDS, Processes, ProcessExpired
 
 T = TypeVar("T")
@@ -91,12 +91,11 @@ class RenderPool:
                 f"{error} Please open it in a viewer, save it anew and upload that."
             ) from error
 
-    async def page(self, path: Path, kind: Kind, page: int, longest_edge_px: int) -> PageImage:
+    async def page(self, path: Path, page: int, longest_edge_px: int) -> PageImage:
         """Draw one page (from 1). Raises RenderError."""
         draw = partial(
             self._work.draw,
             path,
-            kind,
             page,
             longest_edge_px=longest_edge_px,
             encoding=self._encoding,
@@ -109,7 +108,7 @@ class RenderPool:
         return await self._twice(f"The text of page {page}", partial(self._work.text_layer, path, page))
 
     def close(self) -> None:
-        """Stop every process at once; who still waits for a page is cancelled."""
+        """Stop every process at once, for good; who waits for a page gets a BucketscribeError."""
         self._usual.close()
         self._fresh.close()
 

@@ -7,6 +7,7 @@ prints the README's table.
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from math import inf
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -92,7 +93,7 @@ class Settings:
     parked_days: float = setting("how long an infrastructure fault is waited out", unit="days", default=7.0)
 
     def __post_init__(self) -> None:
-        wrong = [text for test, text in _RULES if not test(self)]
+        wrong = _broken_rules({each.name: getattr(self, each.name) for each in fields(self)})
         if wrong:
             raise SettingsError("these settings do not fit together: " + "; ".join(wrong))
 
@@ -107,6 +108,9 @@ class Settings:
                 _read(each, text, values, wrong)
             elif each.default is MISSING:
                 wrong.append(f"{PREFIX}{each.name.upper()} is not set ({each.metadata['meaning']})")
+            else:
+                values[each.name] = each.default
+        wrong += _broken_rules(values)
         if wrong:
             raise SettingsError("the environment is not right: " + "; ".join(wrong))
         return cls(**values)
@@ -138,51 +142,88 @@ _PARSERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
 }
 
 
-def _is_positive(name: str) -> Callable[[Settings], bool]:
-    return lambda s: getattr(s, name) > 0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rule:
+    """What must hold between the settings named, whose values `holds` is called with."""
+
+    names: tuple[str, ...]
+    holds: Callable[..., bool]
+    text: str
 
 
-_RULES: tuple[tuple[Callable[[Settings], bool], str], ...] = (
-    *(
-        (_is_positive(each.name), f"{each.name} must be above 0")
-        for each in fields(Settings)
-        if each.type in (int, float)
-    ),
-    *(
-        ((lambda s, name=each.name: bool(getattr(s, name))), f"{each.name} must not be empty")
-        for each in fields(Settings)
-        if each.type in (str, tuple[str, ...]) and each.name != "ignore"
-    ),
-    (
-        lambda s: s.input_bucket != s.output_bucket,
-        "input_bucket and output_bucket must differ, or every result would be read as a document",
-    ),
-    (lambda s: s.profile in PROFILES, f"profile must be one of {', '.join(PROFILES)}"),
-    (lambda s: _is_origin(s.ocr_url), "ocr_url must be an origin such as https://HOST, without a path"),
-    (
-        lambda s: s.page_seconds < s.ack_deadline_seconds,
-        "page_seconds must stay below ack_deadline_seconds, or Pub/Sub sends a page again while it is read",
-    ),
-    (
-        lambda s: s.call_reserve_seconds < s.page_seconds,
-        "call_reserve_seconds must stay below page_seconds, or no model call ever starts",
-    ),
-    (
-        lambda s: s.render_workers * s.render_mib + s.cache_mib + HEADROOM_MIB <= s.memory_mib,
-        f"render_workers x render_mib + cache_mib + {HEADROOM_MIB} MiB must fit into memory_mib",
-    ),
-    (lambda s: s.document_mib <= s.cache_mib, "document_mib must fit into cache_mib"),
-    (lambda s: s.document_pages <= 99_999, "document_pages must stay below 100000: names have five digits"),  # noqa: PLR2004
-    (lambda s: s.pages_at_gpu <= s.pages_waiting, "pages_at_gpu must not exceed pages_waiting"),
-)
+def _broken_rules(values: Mapping[str, Any]) -> list[str]:
+    """Say which rules are broken, of those whose settings could all be read."""
+    return [
+        rule.text
+        for rule in _RULES
+        if all(name in values for name in rule.names)
+        and not rule.holds(*(values[name] for name in rule.names))
+    ]
+
+
+def _rule(text: str, names: str, holds: Callable[..., bool]) -> _Rule:
+    return _Rule(names=tuple(names.split()), holds=holds, text=text)
 
 
 def _is_origin(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.path in ("", "/")
+        named = bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+    more = (parts.path.strip("/"), parts.query, parts.fragment, parts.username, parts.password)
+    return named and parts.scheme in ("http", "https") and not any(more)
+
+
+_RULES: tuple[_Rule, ...] = (
+    *(
+        _rule(f"{each.name} must be a number above 0", each.name, lambda value: 0 < value < inf)
+        for each in fields(Settings)
+        if each.type in (int, float)
+    ),
+    *(
+        _rule(f"{each.name} must not be empty", each.name, bool)
+        for each in fields(Settings)
+        if each.type in (str, tuple[str, ...]) and each.name != "ignore"
+    ),
+    _rule(
+        "input_bucket and output_bucket must differ, or every result would be read as a document",
+        "input_bucket output_bucket",
+        lambda source, target: source != target,
+    ),
+    _rule(f"profile must be one of {', '.join(PROFILES)}", "profile", lambda name: name in PROFILES),
+    _rule("ocr_url must be an origin such as https://HOST, without a path", "ocr_url", _is_origin),
+    _rule(
+        "page_seconds must stay below ack_deadline_seconds, or Pub/Sub sends a page again while it is read",
+        "page_seconds ack_deadline_seconds",
+        lambda page, deadline: page < deadline,
+    ),
+    _rule(
+        "call_reserve_seconds must stay below page_seconds, or no model call ever starts",
+        "call_reserve_seconds page_seconds",
+        lambda reserve, page: reserve < page,
+    ),
+    _rule(
+        f"render_workers x render_mib + cache_mib + {HEADROOM_MIB} MiB must fit into memory_mib",
+        "render_workers render_mib cache_mib memory_mib",
+        lambda workers, each, cache, memory: workers * each + cache + HEADROOM_MIB <= memory,
+    ),
+    _rule(
+        "document_mib must fit into cache_mib",
+        "document_mib cache_mib",
+        lambda document, cache: document <= cache,
+    ),
+    _rule(
+        "document_pages must stay below 100000: names have five digits",
+        "document_pages",
+        lambda pages: pages < 100_000,  # noqa: PLR2004
+    ),
+    _rule(
+        "pages_at_gpu must not exceed pages_waiting",
+        "pages_at_gpu pages_waiting",
+        lambda at_gpu, waiting: at_gpu <= waiting,
+    ),
+)
 
 
 def table() -> str:

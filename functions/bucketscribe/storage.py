@@ -89,9 +89,20 @@ def make_client(connections: int = 64) -> StorageClient:
     # The session is private in name only: the client documents no other seam for the size of its pool.
     client._http.mount("https://", adapter)
     client._http.mount("http://", adapter)
+    client._http.hooks["response"].append(_finish_refusal)
+    # Else the client asks for the bucket itself, in the background: once, which our identities may not, and
+    # after every 404, which is what most looks get. There is no other switch but the environment
+    # (https://github.com/googleapis/google-cloud-python/pull/18203, 2026-11).
+    client._bucket_metadata_cache = None
     return StorageClient(
         google=client, executor=ThreadPoolExecutor(connections, thread_name_prefix="storage")
     )
+
+
+def _finish_refusal(response: requests.Response, **_: object) -> None:
+    """Read a refusal to its end: the client leaves a refused download's unread, and its connection is lost."""
+    if not response.ok:
+        response.content  # noqa: B018 - the property reads
 
 
 def open_bucket(name: str, *, client: StorageClient) -> "CloudBucket":

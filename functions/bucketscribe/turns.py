@@ -6,11 +6,9 @@ the head of the queue. A second delivery of a page in flight waits for the first
 """
 
 import asyncio
-import heapq
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from enum import IntEnum
-from itertools import count
 
 from bucketscribe.errors import OutOfTime
 from bucketscribe.model import Lane
@@ -35,8 +33,8 @@ class Turns:
         self._free = places
         self._waiting = waiting
         self._inside = 0
-        self._queue: list[tuple[Rank, int, asyncio.Future[None]]] = []
-        self._order = count()
+        # Dicts as ordered sets: who gives up leaves the queue at once, wherever in it.
+        self._queues: dict[Rank, dict[asyncio.Future[None], None]] = {rank: {} for rank in Rank}
         self._flights: dict[Hashable, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
@@ -78,7 +76,7 @@ class Turns:
             self._free -= 1
             return
         turn = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._queue, (rank, next(self._order), turn))
+        self._queues[rank][turn] = None
         try:
             await _within(turn, timeout_seconds, "no place at the GPU came free in time")
         except BaseException:
@@ -86,14 +84,16 @@ class Turns:
             if turn.done() and not turn.cancelled():
                 self._pass_on()
             raise
+        finally:
+            self._queues[rank].pop(turn, None)
 
     def _pass_on(self) -> None:
-        while self._queue:
-            _, _, turn = heapq.heappop(self._queue)
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
+        waiting = (turn for queue in self._queues.values() for turn in queue if not turn.done())
+        turn = next(waiting, None)
+        if turn:
+            turn.set_result(None)
+        else:
+            self._free += 1
 
 
 async def _within(waited: "asyncio.Future[None] | object", timeout_seconds: float, otherwise: str) -> None:
