@@ -23,11 +23,13 @@ from bucketscribe import publisher, rejects, storage
 from bucketscribe.clock import SystemClock
 from bucketscribe.document_cache import DocumentCache
 from bucketscribe.errors import (
-    AuthDenied,
     BucketscribeError,
     CloudError,
     JunkMessage,
     LightOnOCRError,
+    ModelBusy,
+    ModelCold,
+    ModelTimeout,
     NewerMessage,
     OutOfTime,
     SettingsError,
@@ -56,6 +58,9 @@ STATUSES: tuple[tuple[type[BucketscribeError], int], ...] = (
     (CloudError, 503),
 )
 UNKNOWN = 500
+
+# What passes by itself; all else that is refused waits for somebody to mend it, and is logged as an error.
+PASSING = (NewerMessage, OutOfTime, ModelBusy, ModelCold, ModelTimeout, CloudError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,9 +178,12 @@ async def _do(deed: Callable[[], Awaitable[None]], message: bytes) -> None:
             sha256 = await rejects.keep(house().finisher.output_bucket, house().finisher.clock, message, junk)
             log(Severity.ERROR, "message rejected", code=junk.code, reason=str(junk), sha256=sha256)
     except BucketscribeError as error:
-        severe = status_of(error) == UNKNOWN or isinstance(error, AuthDenied)
-        severity = Severity.ERROR if severe else Severity.WARNING
-        log(severity, "refused, to be tried again", code=error.code, reason=str(error))
+        log(
+            Severity.WARNING if isinstance(error, PASSING) else Severity.ERROR,
+            "refused, to be tried again",
+            code=error.code,
+            reason=str(error),
+        )
         raise
     except Exception as error:
         where = [

@@ -7,18 +7,25 @@ finish. So a page costs a constant number of requests however long its document 
 
 The finish is a protocol: text, then record (the commit), then event, then the job goes. A job that is
 still there means that the tail is to be done again. Two who find nothing missing together do the same work
-twice with the same result. Writing the two
+twice with the same result; where a page has changed in between, the later reading stands. Writing the two
 objects is `publication`'s part.
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bucketscribe import layout, ledger, markdown, publication, records
-from bucketscribe.errors import BucketscribeError, DocumentError, StorageUnavailable, Superseded
+from bucketscribe.errors import (
+    BucketscribeError,
+    DocumentError,
+    StorageUnavailable,
+    Superseded,
+    WriteConflict,
+)
 from bucketscribe.ledger import Entry
 from bucketscribe.logs import Severity, log
 from bucketscribe.model import (
@@ -31,6 +38,7 @@ from bucketscribe.model import (
     StoredPage,
 )
 from bucketscribe.ports import Bucket, Clock, Topic
+from bucketscribe.publication import Standing
 
 # Names listed in one request, by Cloud Storage's paging: the width of a shard.
 SHARD_PAGES = 1000
@@ -40,6 +48,10 @@ _READERS = 16
 
 # Jobs whose missing page an instance remembers; forgetting one costs a listing, nothing else.
 _REMEMBERED_JOBS = 10_000
+
+
+# Remembered instead of a page when none is missing: whoever asks then need not list all names once more.
+NONE_MISSING = 0
 
 
 class End(StrEnum):
@@ -66,9 +78,6 @@ class MissingPages:
         if len(self._pages) > _REMEMBERED_JOBS:
             self._pages.popitem(last=False)
 
-    def forget(self, source: ObjectRef) -> None:
-        self._pages.pop(source, None)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finisher:
@@ -87,7 +96,9 @@ async def check(source: ObjectRef, pages: int, ended: int, finisher: Finisher) -
     One request while the remembered page is missing; one listing more whenever it is not.
     """
     watched = finisher.missing.get(source, pages)
-    if watched != ended and not await ledger.look(finisher.output_bucket, source, watched):
+    if watched not in (ended, NONE_MISSING) and not await ledger.look(
+        finisher.output_bucket, source, watched
+    ):
         return End.WAITING
     missing = await _highest_missing(source, watched, finisher.output_bucket)
     if missing is not None:
@@ -98,23 +109,24 @@ async def check(source: ObjectRef, pages: int, ended: int, finisher: Finisher) -
 
 async def finish(source: ObjectRef, finisher: Finisher) -> End:
     """Do the tail of the protocol for a job that is still there. Safe to do twice, or by two at once."""
-    stored = await finisher.output_bucket.read(layout.job(source))
-    if stored is None:
-        finisher.missing.forget(source)
-        return End.CLOSED
-    job = records.decode_job(stored.data)
-    found = await ledger.entries(finisher.output_bucket, source)
-    present = {entry.record.page for entry in found}
-    absent = [page for page in range(1, (job.pages or 0) + 1) if page not in present]
-    if absent or job.pages is None:
-        finisher.missing.remember(source, max(absent, default=1))
-        return End.WAITING
-    pages = await _bodies(found[: job.pages], finisher.output_bucket)
-    record = DocumentRecord(job=job, status=_status(pages), pages=pages, finished_at=finisher.clock.now())
-    if sum(records.counts(record)[status] for status in PageStatus) != job.pages:
-        raise BucketscribeError(f"the pages of {source} do not add up to {job.pages}: it is not published")
-    assembled = await asyncio.to_thread(markdown.assemble, [(page.record, page.markdown) for page in pages])
-    return await _publish(record, assembled.text, assembled.spans, finisher)
+    while True:
+        standing = await publication.look(source, finisher.output_bucket)
+        stored = await finisher.output_bucket.read(layout.job(source))
+        if stored is None:
+            await _clear_up(source, finisher)
+            return End.CLOSED
+        job = records.decode_job(stored.data)
+        found = await ledger.entries(finisher.output_bucket, source)
+        missing = _highest_absent(job, found)
+        if missing is not None:
+            finisher.missing.remember(source, missing)
+            return End.WAITING
+        record = await _record(job, found[: job.pages], finisher)
+        with contextlib.suppress(WriteConflict):
+            assembled = await asyncio.to_thread(
+                markdown.assemble, [(page.record, page.markdown) for page in record.pages]
+            )
+            return await _publish(record, assembled.text, assembled.spans, standing, finisher)
 
 
 async def fail(job: Job, error: DocumentError, finisher: Finisher) -> End:
@@ -127,20 +139,33 @@ async def fail(job: Job, error: DocumentError, finisher: Finisher) -> End:
         fault=PageFault(code=error.code, message=str(error)),
     )
     text = markdown.clean(f"This document could not be read ({error.code}): {error}")
-    return await _publish(record, text, (), finisher)
+    while True:
+        standing = await publication.look(job.source, finisher.output_bucket)
+        with contextlib.suppress(WriteConflict):
+            return await _publish(record, text, (), standing, finisher)
 
 
 async def close(source: ObjectRef, finisher: Finisher) -> None:
-    """Delete the job and the notes: nothing of this version is in flight any more."""
-    bucket = finisher.output_bucket
-    for name in await bucket.names(layout.notes_prefix(source)):
-        await bucket.delete(name)
-    await bucket.delete(layout.job(source))
-    finisher.missing.forget(source)
+    """Delete the notes and the job: nothing of this version is in flight any more."""
+    await _clear_up(source, finisher)
+    await finisher.output_bucket.delete(layout.job(source))
+
+
+async def _clear_up(source: ObjectRef, finisher: Finisher) -> None:
+    """Delete the document's own notes, which a late delivery may have left even after the job was closed."""
+    prefix = layout.notes_prefix(source)
+    for name in await finisher.output_bucket.names(prefix):
+        if "/" not in name.removeprefix(prefix):
+            await finisher.output_bucket.delete(name)
+    finisher.missing.remember(source, NONE_MISSING)
 
 
 async def _publish(
-    record: DocumentRecord, text: str, spans: Sequence[tuple[int, int]], finisher: Finisher
+    record: DocumentRecord,
+    text: str,
+    spans: Sequence[tuple[int, int]],
+    standing: Standing,
+    finisher: Finisher,
 ) -> End:
     source = record.job.source
     try:
@@ -148,6 +173,7 @@ async def _publish(
             record,
             text,
             spans,
+            standing=standing,
             input_bucket=finisher.input_bucket,
             output_bucket=finisher.output_bucket,
         )
@@ -169,11 +195,14 @@ async def _publish(
 
 
 async def _highest_missing(source: ObjectRef, top: int, bucket: Bucket) -> int | None:
-    """Find the highest page not in the ledger, from `top` down, a shard of names at a time."""
+    """Find the highest page not in the ledger, from `top` down, a shard of names at a time.
+
+    A listing ends just behind the top page's name: there is no name for a page after 99,999.
+    """
     while top > 0:
         bottom = max(1, top - SHARD_PAGES + 1)
         names = await bucket.names(
-            layout.pages_prefix(source), start=layout.page(source, bottom), end=layout.page(source, top + 1)
+            layout.pages_prefix(source), start=layout.page(source, bottom), end=layout.page(source, top) + "~"
         )
         present = {layout.page_of(source, name) for name in names}
         for page in range(top, bottom - 1, -1):
@@ -181,6 +210,25 @@ async def _highest_missing(source: ObjectRef, top: int, bucket: Bucket) -> int |
                 return page
         top = bottom - 1
     return None
+
+
+def _highest_absent(job: Job, found: Sequence[Entry]) -> int | None:
+    """Name a page that the ledger lacks; the first one for a job whose pages are not counted yet."""
+    if job.pages is None:
+        return 1
+    present = {entry.record.page for entry in found}
+    return max((page for page in range(1, job.pages + 1) if page not in present), default=None)
+
+
+async def _record(job: Job, entries: Sequence[Entry], finisher: Finisher) -> DocumentRecord:
+    """Put the document's account together, and check that it adds up."""
+    pages = await _bodies(entries, finisher.output_bucket)
+    record = DocumentRecord(job=job, status=_status(pages), pages=pages, finished_at=finisher.clock.now())
+    if sum(records.counts(record)[status] for status in PageStatus) != job.pages:
+        raise BucketscribeError(
+            f"the pages of {job.source} do not add up to {job.pages}: it is not published"
+        )
+    return record
 
 
 async def _bodies(entries: Sequence[Entry], bucket: Bucket) -> tuple[StoredPage, ...]:

@@ -54,15 +54,23 @@ _MEDIA_TYPES: Mapping[bytes, str] = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\x
 # What a server may quote of a request: data URIs, and long runs of base64 or of a token.
 _QUOTED_DATA = re.compile(r"data:[^\s'\"]*|[\w+/=.-]{64,}")
 
+NOT_SERVED = 404
+
 _REJECTED = "the server has read the request and refuses it"
 _STRANGER = "something else than the OCR service answers there; look at the setting ocr_url"
 _OUR_FAULT = "the request could not be made; look at the setting ocr_url and at this version of httpx"
 
 # The first row that holds a status or an exception decides. Nothing decides by a message's text.
 # 500: with a data URI vLLM gives it for its own troubles only (a dead engine, no memory left): a page must
-# not be marked failed for them. 4xx that nothing here names: not known to be the page's fault.
+# not be marked failed for them. 404: a wrong address or a wrong model name is never a page's fault.
+# 4xx that nothing here names: not known to be the page's fault.
 TABLE: tuple[tuple[range | tuple[int, ...] | type[Exception], type[LightOnOCRError], str], ...] = (
-    ((400, 404, 413, 422), ModelRejected, _REJECTED),
+    ((400, 413, 422), ModelRejected, _REJECTED),
+    (
+        (NOT_SERVED,),
+        ModelUnavailable,
+        "the model or the path is not served there; look at ocr_url and profile",
+    ),
     ((401, 403, 407), AuthDenied, "the caller is not let in; look at run.invoker and the token's audience"),
     ((408, 425, 429, 503), ModelBusy, "no place is free"),
     ((502, 504), ModelCold, "no instance answers yet"),
@@ -179,7 +187,7 @@ class LightOnOCRClient:
         """Translate. An exception's own words stay out: some quote headers, with the token in them."""
         error, meaning = mapped(cause)
         what = f"HTTP {cause}" if isinstance(cause, int) else type(cause).__name__
-        words = f"; it says: {_words(answer)}" if error is ModelRejected else ""
+        words = f"; it says: {_words(answer)}" if error is ModelRejected or cause == NOT_SERVED else ""
         return error(f"reading a page at {self._url}: {what}, {meaning}{words}")
 
 

@@ -1,8 +1,8 @@
 """A finished document put before its readers: text, then record, each by generation match.
 
-The record is the commit. Both are read first; whoever finds that another wrote in between reads again and
-repeats while its own source is the live one, so that of two versions the newer one stands in the end,
-whatever the order of their finishing.
+The record is the commit. What stands is looked at before the books are read, and written over by generation
+match: so a finisher never undoes what another has made of a later reading, and of two versions the newer one
+stands in the end, whatever the order of their finishing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,34 @@ from dataclasses import dataclass
 from bucketscribe import layout, records
 from bucketscribe.errors import Superseded, WriteConflict
 from bucketscribe.messages import finished_message
-from bucketscribe.model import DocumentRecord, Message, ObjectInfo
+from bucketscribe.model import DocumentRecord, Message, ObjectInfo, ObjectRef
 from bucketscribe.ports import Bucket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The two published objects as somebody saw them; None where there is none yet."""
+
+    text: ObjectInfo | None
+    record: ObjectInfo | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """One of the two published objects."""
+    """One of the two, as it shall be, and as it was seen."""
 
     name: str
     data: bytes
     content_type: str
+    seen: ObjectInfo | None
+
+
+async def look(source: ObjectRef, bucket: Bucket) -> Standing:
+    """See what stands under a document's name, of whatever version. Two requests."""
+    return Standing(
+        text=await bucket.look(layout.document_text(source.name)),
+        record=await bucket.look(layout.document_record(source.name)),
+    )
 
 
 async def publish(
@@ -29,31 +46,32 @@ async def publish(
     text: str,
     spans: Sequence[tuple[int, int]],
     *,
+    standing: Standing,
     input_bucket: Bucket,
     output_bucket: Bucket,
 ) -> None:
     """Write documents/NAME.md and documents/NAME.json; writing what stands already changes nothing.
 
-    Raises Superseded when a newer version of the source is live or published, StorageUnavailable.
+    `standing` was seen before the ledger was read. Raises WriteConflict when somebody has published another
+    reading of the same version since: then the ledger is to be read again. Raises Superseded when a newer
+    version of the source is live or published, StorageUnavailable.
     """
-    name = record.job.source.name
+    source = record.job.source
     data = text.encode()
-    body = records.encode_document(record, layout.document_text(name), data, spans)
+    body = records.encode_document(record, layout.document_text(source.name), data, spans)
     metadata = records.published_metadata(record, data)
-    parts = (
-        _Part(name=layout.document_text(name), data=data, content_type=records.MARKDOWN),
-        _Part(name=layout.document_record(name), data=body, content_type=records.JSON),
-    )
     while True:
-        standing = [await output_bucket.look(part.name) for part in parts]
-        await _refuse_if_superseded(record, standing, input_bucket)
+        await _refuse_if_superseded(source, standing, input_bucket)
         try:
-            for part, info in zip(parts, standing, strict=True):
-                if not records.is_same_publication(info, metadata):
-                    await _replace(output_bucket, part, info, metadata)
+            for part in _parts(source, data, body, standing):
+                if not records.is_same_publication(part.seen, metadata):
+                    await _replace(output_bucket, part, metadata)
         except WriteConflict:
-            continue
-        return
+            seen, standing = standing, await look(source, output_bucket)
+            if _has_other_reading(source, seen, standing, metadata):
+                raise
+        else:
+            return
 
 
 def event(record: DocumentRecord) -> Message:
@@ -64,24 +82,52 @@ def event(record: DocumentRecord) -> Message:
     )
 
 
-async def _refuse_if_superseded(
-    record: DocumentRecord, standing: Sequence[ObjectInfo | None], input_bucket: Bucket
-) -> None:
-    source = record.job.source
-    if any(records.published_generation(info) > source.generation for info in standing):
+async def _refuse_if_superseded(source: ObjectRef, standing: Standing, input_bucket: Bucket) -> None:
+    if any(
+        records.published_generation(info) > source.generation for info in (standing.text, standing.record)
+    ):
         raise Superseded(f"a newer version than {source} is published already")
     live = await input_bucket.look(source.name)
     if live and live.generation != source.generation:
         raise Superseded(f"a newer version than {source} is in the input bucket")
 
 
-async def _replace(
-    bucket: Bucket, part: _Part, standing: ObjectInfo | None, metadata: Mapping[str, str]
-) -> None:
+def _parts(source: ObjectRef, text: bytes, record: bytes, standing: Standing) -> tuple[_Part, _Part]:
+    return (
+        _Part(
+            name=layout.document_text(source.name),
+            data=text,
+            content_type=records.MARKDOWN,
+            seen=standing.text,
+        ),
+        _Part(
+            name=layout.document_record(source.name),
+            data=record,
+            content_type=records.JSON,
+            seen=standing.record,
+        ),
+    )
+
+
+async def _replace(bucket: Bucket, part: _Part, metadata: Mapping[str, str]) -> None:
     await bucket.write(
         part.name,
         part.data,
         content_type=part.content_type,
         metadata=metadata,
-        if_generation=standing.generation if standing else 0,
+        if_generation=part.seen.generation if part.seen else 0,
+    )
+
+
+def _has_other_reading(
+    source: ObjectRef, before: Standing, now: Standing, metadata: Mapping[str, str]
+) -> bool:
+    """Tell whether somebody else wrote this very version in between, and not as `metadata` says it."""
+    pairs = ((before.text, now.text), (before.record, now.record))
+    return any(
+        new is not None
+        and (old is None or old.generation != new.generation)
+        and records.published_generation(new) == source.generation
+        and not records.is_same_publication(new, metadata)
+        for old, new in pairs
     )

@@ -175,7 +175,7 @@ def _page(page: StoredPage, span: tuple[int, int]) -> dict[str, object]:
     record = page.record
     return {
         "page": record.page,
-        "label": record.label[:_LABEL_LIMIT] if record.label else None,
+        "label": _cut(record.label, _LABEL_LIMIT),
         "status": record.status.value,
         "object": page.object_name,
         "object_generation": str(page.object_generation),
@@ -224,10 +224,14 @@ def _ascii(record: PageRecord) -> str:
 def _bounded(record: PageRecord) -> PageRecord:
     return replace(
         record,
-        label=record.label[:_LABEL_LIMIT] if record.label else None,
-        model=record.model[:_MODEL_LIMIT] if record.model else None,
-        finish_reason=record.finish_reason[:_REASON_LIMIT] if record.finish_reason else None,
+        label=_cut(record.label, _LABEL_LIMIT),
+        model=_cut(record.model, _MODEL_LIMIT),
+        finish_reason=_cut(record.finish_reason, _REASON_LIMIT),
     )
+
+
+def _cut(text: str | None, limit: int) -> str | None:
+    return None if text is None else text[:limit]
 
 
 def _shortened(record: PageRecord, excess: int) -> PageRecord:

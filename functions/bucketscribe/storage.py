@@ -100,7 +100,7 @@ def make_client(connections: int = 64) -> StorageClient:
 
 
 def _finish_refusal(response: requests.Response, **_: object) -> None:
-    """Read a refusal to its end: the client leaves a refused download's unread, and its connection is lost."""
+    """Read a refusal to its end: the client leaves a download's unread, and its connection is lost."""
     if not response.ok:
         response.content  # noqa: B018 - the property reads
 
