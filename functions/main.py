@@ -36,11 +36,12 @@ from bucketscribe.errors import (
 )
 from bucketscribe.fan_out import FanOut, fan_out
 from bucketscribe.finish import Finisher
+from bucketscribe.forget import forget
 from bucketscribe.give_up import GiveUp, give_up
 from bucketscribe.identity import identity_for
 from bucketscribe.lightonocr_client import LightOnOCRClient
 from bucketscribe.logs import Severity, log
-from bucketscribe.messages import read_push, read_upload
+from bucketscribe.messages import DELETED, FINALIZED, read_push, read_upload
 from bucketscribe.model import Delivery
 from bucketscribe.render import Limits
 from bucketscribe.render_pool import RenderPool
@@ -89,6 +90,7 @@ def build(settings: Settings) -> House:
         output_bucket=storage.open_bucket(settings.output_bucket, client=buckets),
         finished=publisher.open_topic(settings.project, settings.finished_topic, client=topics),
         clock=clock,
+        retention=settings.retention,
     )
     cache = DocumentCache(
         finisher.input_bucket,
@@ -131,11 +133,20 @@ def build(settings: Settings) -> House:
 
 @functions_framework.aio.cloud_event
 async def on_upload(event: CloudEvent) -> None:
-    """Take in an uploaded object. An error here is a 500, and Eventarc sends the event again."""
+    """Take in an uploaded object, or hear of a deleted one.
+
+    An error here is a 500, and Eventarc sends the event again.
+    """
     data = event.get_data()
 
     async def take_in() -> None:
-        await fan_out(read_upload(data), house().fan_out)
+        upload = read_upload(data)
+        if event["type"] == FINALIZED:
+            await fan_out(upload, house().fan_out)
+        elif event["type"] == DELETED:
+            await forget(upload.source, house().finisher)
+        else:
+            raise JunkMessage("the event is neither of a finalized nor of a deleted object")
 
     await _do(take_in, repr(data).encode())
 

@@ -37,7 +37,9 @@ def buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     port = free_port()
     bucket_server.prepare(tmp_path / "buckets", ("in", "out"))
     server = subprocess.Popen(
-        bucket_server.command(tmp_path / "buckets", port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        bucket_server.command(tmp_path / "buckets", port),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     settings = {
         "STORAGE_EMULATOR_HOST": bucket_server.url(port),

@@ -33,7 +33,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"storage", "publisher", "identity", "lightonocr_client", "render_pool"}),
     frozenset({"ledger", "publication", "asking", "rejects"}),
     frozenset({"finish"}),
-    frozenset({"fan_out", "transcribe", "give_up"}),
+    frozenset({"fan_out", "transcribe", "give_up", "forget"}),
 )
 
 # A library and the rooms that may import it; `google.auth.exceptions` is what the other walls may raise too.

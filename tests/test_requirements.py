@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent
 
 def pins(lock: str) -> dict[str, str]:
     """Read a lock's exact pins."""
-    found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;]+)", (ROOT / lock).read_text(), re.MULTILINE)
+    pin = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;]+)", re.MULTILINE)
+    found = pin.findall((ROOT / lock).read_text())
     return {canonicalize_name(name): version for name, version in found}
 
 

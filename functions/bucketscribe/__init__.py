@@ -4,6 +4,7 @@
     deeds      fan_out          an uploaded object becomes a job and its page tasks
                transcribe       a page task becomes a page object
                give_up          a dead-lettered task becomes a failed page, or is parked
+               forget           a deleted source takes its text with it, if so chosen
     the end    finish           is anything missing? if not: assemble, publish, announce, close the job
     the books  ledger           page objects: written once, replaced only by better ones
                publication      a finished document put before its readers: text, record, event

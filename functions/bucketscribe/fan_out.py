@@ -83,8 +83,7 @@ async def fan_out(upload: Upload, house: FanOut) -> FannedOut:
     try:
         return await _plan_and_publish(opened, house)
     except DocumentError as error:
-        end = await finish.fail(opened.job, error, house.finisher)
-        return FannedOut.SUPERSEDED if end is finish.End.SUPERSEDED else FannedOut.FAILED
+        return await _fail(opened, error, house)
     except Superseded as superseded:
         await finish.close(source, house.finisher)
         log(Severity.INFO, "document superseded", source=str(source), reason=str(superseded))
@@ -136,16 +135,32 @@ async def _plan_and_publish(opened: _OpenJob, house: FanOut) -> FannedOut:
     await _refuse_by_size(opened.job.upload, house)
     warm_up = asyncio.create_task(house.reader.health())
     try:
-        facts = await _inspect(opened.job.source, house)
-        planned = await _plan(opened, facts, house)
+        planned = await _planned(opened, house)
         if planned is None:
             return FannedOut.ALREADY
-        await _publish(planned.job, facts.pages, house)
+        await _publish(planned.job, planned.job.pages or 0, house)
         await _mark_published(planned, house)
     finally:
         # The call was made to wake a GPU, and the waking goes on without it.
         warm_up.cancel()
     return FannedOut.PUBLISHED
+
+
+async def _planned(opened: _OpenJob, house: FanOut) -> _OpenJob | None:
+    """Count the pages, unless an earlier try did: its tasks may be out, and then each page ends by itself."""
+    if opened.job.state is JobState.PLANNED:
+        return opened
+    return await _plan(opened, await _inspect(opened.job.source, house), house)
+
+
+async def _fail(opened: _OpenJob, error: DocumentError, house: FanOut) -> FannedOut:
+    """End the document, unless a copy of this event has brought it further: then it could be opened."""
+    try:
+        await _write(opened.job, opened.generation, house)
+    except WriteConflict:
+        return FannedOut.ALREADY
+    end = await finish.fail(opened.job, error, house.finisher)
+    return FannedOut.SUPERSEDED if end is finish.End.SUPERSEDED else FannedOut.FAILED
 
 
 async def _refuse_by_size(upload: Upload, house: FanOut) -> None:

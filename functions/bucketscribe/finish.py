@@ -35,6 +35,7 @@ from bucketscribe.model import (
     ObjectRef,
     PageFault,
     PageStatus,
+    Retention,
     StoredPage,
 )
 from bucketscribe.ports import Bucket, Clock, Topic
@@ -81,12 +82,16 @@ class MissingPages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finisher:
-    """What finishing needs: where results go, where sources are, whom to tell, the time, and a memory."""
+    """What finishing needs: where results go, where sources are, whom to tell, the time, and a memory.
+
+    With Retention.FOLLOW a page costs one request more: nothing that is written may outlive its source.
+    """
 
     input_bucket: Bucket
     output_bucket: Bucket
     finished: Topic
     clock: Clock
+    retention: Retention = Retention.KEEP
     missing: MissingPages = field(default_factory=MissingPages)
 
 
@@ -95,6 +100,9 @@ async def check(source: ObjectRef, pages: int, ended: int, finisher: Finisher) -
 
     One request while the remembered page is missing; one listing more whenever it is not.
     """
+    if await _has_lost_its_source(source, finisher):
+        await erase(source, finisher)
+        return End.CLOSED
     watched = finisher.missing.get(source, pages)
     if watched not in (ended, NONE_MISSING) and not await ledger.look(
         finisher.output_bucket, source, watched
@@ -110,12 +118,12 @@ async def check(source: ObjectRef, pages: int, ended: int, finisher: Finisher) -
 async def finish(source: ObjectRef, finisher: Finisher) -> End:
     """Do the tail of the protocol for a job that is still there. Safe to do twice, or by two at once."""
     while True:
-        standing = await publication.look(source, finisher.output_bucket)
         stored = await finisher.output_bucket.read(layout.job(source))
         if stored is None:
             await _clear_up(source, finisher)
             return End.CLOSED
         job = records.decode_job(stored.data)
+        standing = await publication.look(source, finisher.output_bucket)
         found = await ledger.entries(finisher.output_bucket, source)
         missing = _highest_absent(job, found)
         if missing is not None:
@@ -160,6 +168,29 @@ async def _clear_up(source: ObjectRef, finisher: Finisher) -> None:
     finisher.missing.remember(source, NONE_MISSING)
 
 
+async def erase(source: ObjectRef, finisher: Finisher) -> None:
+    """Delete whatever was made of this version: text, record, pages, notes, job. Doing it twice is safe."""
+    bucket = finisher.output_bucket
+    for name in (layout.document_record(source.name), layout.document_text(source.name)):
+        info = await bucket.look(name)
+        if info and records.published_generation(info) == source.generation:
+            await bucket.delete(name, if_generation=info.generation)
+    for name in await bucket.names(layout.pages_prefix(source)):
+        if layout.page_of(source, name):
+            await bucket.delete(name)
+    await close(source, finisher)
+    log(Severity.INFO, "text deleted with its source", source=str(source))
+
+
+async def _has_lost_its_source(source: ObjectRef, finisher: Finisher) -> bool:
+    """Tell whether what was just written must go again. Asked after writing: a source deleted later than
+    that is a deleted event's business, which then finds what was written.
+    """
+    if finisher.retention is Retention.KEEP:
+        return False
+    return await finisher.input_bucket.look(source.name) is None
+
+
 async def _publish(
     record: DocumentRecord,
     text: str,
@@ -181,6 +212,9 @@ async def _publish(
         await close(source, finisher)
         log(Severity.INFO, "document superseded", source=str(source), reason=str(superseded))
         return End.SUPERSEDED
+    if await _has_lost_its_source(source, finisher):
+        await erase(source, finisher)
+        return End.CLOSED
     await finisher.finished.publish([publication.event(record)])
     await close(source, finisher)
     log(

@@ -27,6 +27,7 @@ from bucketscribe.model import (
 )
 
 FINALIZED = "google.cloud.storage.object.v1.finalized"
+DELETED = "google.cloud.storage.object.v1.deleted"
 PAGE_TASK_SCHEMA = "bucketscribe.page-task/1"
 FINISHED_SCHEMA = "bucketscribe.finished/1"
 

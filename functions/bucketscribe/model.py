@@ -54,6 +54,13 @@ class Encoding(StrEnum):
     JPEG = "jpeg"
 
 
+class Retention(StrEnum):
+    """What happens to the text when its source is deleted: it stays, or it goes too."""
+
+    KEEP = "keep"
+    FOLLOW = "follow"
+
+
 class JobState(StrEnum):
     """How far the fan-out came: written first, pages counted, every task published."""
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from bucketscribe.errors import SettingsError
-from bucketscribe.model import Encoding, Profile
+from bucketscribe.model import Encoding, Profile, Retention
 
 PREFIX = "BUCKETSCRIBE_"
 
@@ -68,6 +68,10 @@ class Settings:
         "object names ignored all the same: upload tools' temporary parts",
         unit="patterns, comma-separated",
         default=("gcloud/tmp/parallel_composite_uploads/*",),
+    )
+    retention: Retention = setting(
+        "text of a deleted source: keep, or follow (then deleted events must reach on_upload too)",
+        default=Retention.KEEP,
     )
     document_mib: int = setting("largest document", unit="MiB", default=512)
     document_pages: int = setting("most pages in a document", unit="pages", default=5000)
@@ -138,6 +142,7 @@ _PARSERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
     int: (int, "whole number"),
     float: (float, "number"),
     Encoding: (Encoding, "encoding (auto, png or jpeg)"),
+    Retention: (Retention, "retention (keep or follow)"),
     tuple[str, ...]: (_patterns, "list of patterns"),
 }
 

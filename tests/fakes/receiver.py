@@ -14,13 +14,14 @@ class Receiver:
     """`answer` gives the status for each push; None hangs until the sender goes away.
 
     `envelopes` holds every push, decoded, in order of arrival; `most_at_once` the highest number answered
-    side by side. An answer waits while `gate` is shut.
+    side by side. An answer waits while `gate` is shut. `port` 0 takes a free one.
     """
 
     answer: Callable[[dict[str, Any]], int | None] = lambda _: 204
     envelopes: list[dict[str, Any]] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     most_at_once: int = 0
+    port: int = 0
     url: str = ""
     _now: int = 0
     _server: asyncio.Server | None = None
@@ -28,9 +29,9 @@ class Receiver:
 
     async def __aenter__(self) -> "Receiver":
         self.gate.set()
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=512)
-        host, port = self._server.sockets[0].getsockname()
-        self.url = f"http://{host}:{port}/push"
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, backlog=512)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/push"
         return self
 
     async def __aexit__(self, *_: object) -> None:
