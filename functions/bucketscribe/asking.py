@@ -70,7 +70,7 @@ class Asking:
             if fault is None:
                 return Answer(text=text, fault=None, calls=self._note.calls)
             self._note = replace(self._note, fault=fault)
-            if fault.code in _FINAL or quality.is_faint(image):
+            if fault.code in _FINAL or (quality.is_faint(image) and fault.code in quality.NOTHING_READ):
                 break
         return Answer(text=None, fault=self._note.fault, calls=self._note.calls)
 

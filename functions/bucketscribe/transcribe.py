@@ -15,6 +15,7 @@ from bucketscribe.budget import Budget
 from bucketscribe.document_cache import DocumentCache
 from bucketscribe.errors import (
     BucketscribeError,
+    CloudError,
     LightOnOCRError,
     ModelBusy,
     ModelCold,
@@ -23,6 +24,7 @@ from bucketscribe.errors import (
     OutOfTime,
     RenderError,
     SourceGone,
+    StorageUnavailable,
     Superseded,
 )
 from bucketscribe.finish import End, Finisher
@@ -139,7 +141,7 @@ class _Reading:
             return await self._without_image(error)
         except SourceGone as error:
             return self._failed(PageFault(code=error.code, message=str(error)))
-        except (OutOfTime, LightOnOCRError):
+        except (OutOfTime, LightOnOCRError, CloudError):
             await self._asking.remember()
             raise
 
@@ -198,11 +200,14 @@ class _Reading:
                 self._spent("render", started)
 
     async def _why_gone(self) -> BucketscribeError:
-        """Tell a source that was replaced from one that was deleted."""
+        """Tell a source that was replaced from one that was deleted, and both from one that is still there."""
         source = self._task.source
-        if await self._house.finisher.input_bucket.look(source.name):
-            return Superseded(f"a newer version than {source} is in the input bucket")
-        return SourceGone("the document was deleted before this page was read")
+        live = await self._house.finisher.input_bucket.look(source.name)
+        if live is None:
+            return SourceGone("the document was deleted before this page was read")
+        if live.generation == source.generation:
+            return StorageUnavailable(f"fetching {source} found nothing, though it is there: try again")
+        return Superseded(f"a newer version than {source} is in the input bucket")
 
     async def _ask(self, image: PageImage) -> Answer:
         started = self._house.clock.monotonic()

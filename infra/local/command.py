@@ -1,0 +1,97 @@
+"""The command line `bucketscribe`: its words, its help, its exit codes.
+
+What is done stands in `session`, which is loaded only when there is something to do: help is quick, and a
+Ctrl-C while it loads ends as quietly as any other.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from infra.local.errors import CannotRun
+
+CANNOT_RUN = 2
+INTERRUPTED = 130
+
+_EXAMPLES = """\
+examples:
+  bucketscribe local report.pdf
+        read one document; its Markdown is then in outbox/documents/report.pdf.md
+  bucketscribe local "my scan.pdf" "scans/*.tif" letters/
+        files, globs (quoted or not) and folders; an object is named after its file
+  bucketscribe local --watch inbox --outbox results
+        read whatever is dropped into inbox/, until Ctrl-C
+  bucketscribe local --json *.pdf | jq -r 'select(.status != "complete") | .name'
+        one JSON object per finished document on standard output, all else on standard error
+  bucketscribe local --ocr-url http://127.0.0.1:8000 report.pdf
+        ask a real vLLM or llama-server that serves LightOnOCR, not the stand-in (Tesseract)
+
+settings:
+  The functions' settings (README) are taken from the environment, such as BUCKETSCRIBE_PAGES_AT_GPU for the
+  number of pages that a server behind --ocr-url is asked to read at once.
+
+exit codes:
+  0  every document ended complete           1  one ended partial or failed; the reasons are printed
+  2  nothing could be done; it says why      130  stopped by Ctrl-C
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    try:
+        sys.exit(_run(_parser().parse_args(arguments)))
+    except CannotRun as error:
+        sys.stderr.write(f"bucketscribe: {error}\n")
+        sys.exit(CANNOT_RUN)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output has seen enough; spare Python's own complaint at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(CANNOT_RUN)
+
+
+def _run(words: argparse.Namespace) -> int:
+    if not words.files and not words.watch:
+        raise CannotRun(
+            "there is nothing to read: name files (bucketscribe local report.pdf) or a folder to watch "
+            "(bucketscribe local --watch inbox)"
+        )
+    session = importlib.import_module("infra.local.session")
+    options = session.Options(
+        files=tuple(words.files),
+        watch=words.watch,
+        outbox=words.outbox,
+        ocr_url=words.ocr_url and words.ocr_url.rstrip("/"),
+        as_json=words.json,
+    )
+    code: int = session.run(options)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bucketscribe", description="Drop documents in, read Markdown out: every page accounted for."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    local = commands.add_parser(
+        "local",
+        help="read documents on this machine, with the code that runs on Google Cloud",
+        description="Start the laptop cloud, put documents through it, and show what came out.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    local.add_argument("files", nargs="*", metavar="FILE", help="a document, a folder of them, or a glob")
+    local.add_argument(
+        "--watch", type=Path, metavar="DIR", help="read what is dropped into DIR, until Ctrl-C"
+    )
+    local.add_argument(
+        "--outbox", type=Path, default=Path("outbox"), metavar="DIR", help="where results go (outbox)"
+    )
+    local.add_argument("--ocr-url", metavar="URL", help="a server that reads pages, such as http://HOST:8000")
+    local.add_argument(
+        "--json", action="store_true", help="one JSON object per finished document, for scripts"
+    )
+    return parser
