@@ -33,7 +33,7 @@ from bucketscribe.transcribe import Transcriber, transcribe
 from bucketscribe.turns import Turns
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.clock import FakeClock
-from tests.fakes.line import BucketOverLine, InstanceDied, Line, TopicOverLine
+from tests.fakes.line import BucketOverLine, InstanceDied, Line, TopicOverLine, seeded
 from tests.fakes.renderer import FakeRenderer, paper
 from tests.fakes.scribe import FakeScribe
 from tests.fakes.topic import FakeTopic
@@ -95,7 +95,8 @@ class House:
             clock=self.clock,
             retention=self.settings.retention,
         )
-        express, bulk = (TopicOverLine(self.express, self.line, "express"), TopicOverLine(self.bulk, self.line, "bulk"))
+        express = TopicOverLine(self.express, self.line, "express")
+        bulk = TopicOverLine(self.bulk, self.line, "bulk")
         self.instances += 1
         cache = DocumentCache(
             finisher.input_bucket,
@@ -120,13 +121,15 @@ class House:
             reader=self.scribe,
             turns=Turns(places=self.settings.pages_at_gpu, waiting=self.settings.pages_waiting),
             clock=self.clock,
-            chance=random.Random(7),
+            chance=seeded(7),
         )
         self.give_up = GiveUp(settings=self.settings, finisher=finisher, express=express, bulk=bulk)
 
     # What people do.
 
-    def drop(self, name: str = "a.pdf", pages: int = 3, *, title: str = "", data: bytes | None = None) -> Upload:
+    def drop(
+        self, name: str = "a.pdf", pages: int = 3, *, title: str = "", data: bytes | None = None
+    ) -> Upload:
         """Put a document into the inbox and its event into the post; return what the event says."""
         content = paper(title or name, pages) if data is None else data
         self.inbox.put(name, content, content_type="application/pdf")
@@ -166,7 +169,9 @@ class House:
 
     def tasks(self) -> list[PageTask]:
         """Take all published page tasks out of the topics, to deliver them by hand."""
-        taken = [_delivery(message, 1).task for topic in (self.express, self.bulk) for message in topic.messages]
+        taken = [
+            _delivery(message, 1).task for topic in (self.express, self.bulk) for message in topic.messages
+        ]
         self.express.messages.clear()
         self.bulk.messages.clear()
         return taken
@@ -258,10 +263,9 @@ class House:
     def check_books(self) -> None:
         """Check every document in the outbox by the contract, and that nobody wrote into the inbox."""
         assert not {"write", "delete"} & self.inbox.requests.keys(), "the house wrote into the input bucket"
-        published = [name.removeprefix("documents/") for name in self.outbox.listing if name.startswith("documents/")]
-        for name in published:
-            if name.endswith(".json"):
-                self._check_document(name.removesuffix(".json"))
+        for name in self.outbox.listing:
+            if name.startswith("documents/") and name.endswith(".json"):
+                self._check_document(name.removeprefix("documents/").removesuffix(".json"))
 
     def _check_document(self, name: str) -> None:
         record, text = self.record(name), self.text(name)
@@ -329,7 +333,9 @@ def asynchronous(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     return plain
 
 
-def task(source: ObjectRef, page: int, pages: int, *, lane: Lane = Lane.EXPRESS, edition: int = 0) -> PageTask:
+def task(
+    source: ObjectRef, page: int, pages: int, *, lane: Lane = Lane.EXPRESS, edition: int = 0
+) -> PageTask:
     """Make a page task by hand."""
     return PageTask(
         source=source, page=page, pages=pages, lane=lane, profile="lightonocr-2-1b", edition=edition

@@ -102,7 +102,9 @@ async def test_what_a_plain_try_would_only_repeat_is_not_tried_again(
 
 @pytest.mark.parametrize("nothing", [EMPTY, BLANK_TALK])
 @story
-async def test_a_faint_page_that_reads_as_nothing_is_not_asked_for_again(house: House, nothing: PageText) -> None:
+async def test_a_faint_page_that_reads_as_nothing_is_not_asked_for_again(
+    house: House, nothing: PageText
+) -> None:
     house.scribe.will_say(1, nothing)
     found = await one_delivery(house, SPECK)
     assert found.fault

@@ -23,7 +23,7 @@ from bucketscribe.errors import (
     PageRenderCrashed,
     StorageUnavailable,
 )
-from tests.fakes.line import InstanceDied
+from tests.fakes.line import InstanceDied, seeded
 from tests.fakes.scribe import answer
 from tests.house import House, build_house, words
 
@@ -101,17 +101,17 @@ def test_a_break_at_any_request_is_mended(
     assert 10 < broken < _FAR
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**32),
     papers=st.lists(st.integers(1, 6), min_size=1, max_size=4),
-    breaking=st.sampled_from([0.0, 0.02, 0.1, 0.25]),
+    breaking=st.sampled_from([0.0, 0.02, 0.1, 0.2]),
     delays=st.integers(0, 5),
     width=st.integers(1, 20),
     tries=st.sampled_from([3, 100]),
     died=st.booleans(),
 )
-def test_any_weather_ends_with_every_page_accounted_for(
+def test_any_weather_ends_with_every_page_accounted_for(  # noqa: PLR0917 - Hypothesis names them
     tmp_path: Path,
     seed: int,
     papers: list[int],
@@ -121,10 +121,10 @@ def test_any_weather_ends_with_every_page_accounted_for(
     tries: int,
     died: bool,
 ) -> None:
-    """Random documents in random order, with duplicates, re-uploads, moods of the model and broken requests."""
-    chance = random.Random(seed)
+    """Random documents in random order, with copies, re-uploads, moods of the model and broken requests."""
+    chance = seeded(seed)
     house = build_house(tmp_path, tries=tries, backoff_seconds=chance.choice([10.0, 3600.0, 90_000.0]))
-    house.line.chance = random.Random(seed)
+    house.line.chance = seeded(seed)
     house.line.breaking_chance, house.line.delays = breaking, delays
     house.line.error = _died if died else _refused
     for number, pages in enumerate(papers):

@@ -1,6 +1,7 @@
 """One fetch for all, in a bounded folder, whoever gives up."""
 
 import asyncio
+import gc
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -239,6 +240,8 @@ def test_a_fetch_that_everybody_left_and_that_fails_troubles_nobody(tmp_path):
         await rounds()
         assert await borrow(cache, source) == b"a" * 10
         assert files(tmp_path) == [b"a" * 10]
+        del left
+        gc.collect()
         assert unseen == []
 
     run(scene())

@@ -1,7 +1,6 @@
 """The end of every deed: is anything missing? If not: assemble, publish, announce, close the job."""
 
 import asyncio
-import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from bucketscribe.errors import ModelTimeout, PublishFailed, StorageUnavailable
 from bucketscribe.finish import End, MissingPages
 from bucketscribe.give_up import GaveUp
 from bucketscribe.model import ObjectRef, PageFault, PageNote, PageRecord, PageStatus, PageTask
+from tests.fakes.line import seeded
 from tests.house import House, asynchronous, build_house, story, task, words
 
 
@@ -193,7 +193,7 @@ async def test_only_the_documents_own_notes_are_taken_away(house: House) -> None
 
 @story
 async def test_a_note_kept_after_the_document_was_finished_goes_with_the_next_delivery(house: House) -> None:
-    """A page is given up, and its document finished, while the model still has it; then the call times out."""
+    """A page is given up and its document finished while the model still has it; then the call times out."""
     last = await up_to_the_last(house)
     house.scribe.will_say(3, ModelTimeout("late"))
     original = house.scribe.extract_text
@@ -255,7 +255,7 @@ async def test_a_late_success_beside_a_burial_never_leaves_text_and_record_apart
 ) -> None:
     last = await up_to_the_last(house)
     house.outbox.put(layout.note(last.source, 3), records.encode_note(_note(3)))
-    house.line.delays, house.line.chance = 8, random.Random(seed)
+    house.line.delays, house.line.chance = 8, seeded(seed)
     await asyncio.gather(house.bury(last), house.read(last))
     house.assert_nothing_in_flight()
     assert house.statuses()[2] in ("ok", "failed")

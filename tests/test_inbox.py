@@ -5,6 +5,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+
 from infra.local import inbox
 from infra.local.errors import CannotRun
 from infra.local.inbox import Item

@@ -147,7 +147,11 @@ STATUSES = st.sampled_from(list(PageStatus))
 RECORDS = st.builds(ended, STATUSES, edition=st.integers(0, 2))
 
 
-@given(st.lists(RECORDS, min_size=1, max_size=6).flatmap(lambda all_: st.tuples(st.just(all_), st.permutations(all_))))
+@given(
+    st.lists(RECORDS, min_size=1, max_size=6).flatmap(
+        lambda all_: st.tuples(st.just(all_), st.permutations(all_))
+    )
+)
 def test_whatever_the_order_of_writing_the_best_stands(
     orders: tuple[list[PageRecord], Iterable[PageRecord]],
 ) -> None:

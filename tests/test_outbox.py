@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from infra.local import outbox
 from infra.local.errors import CannotRun
 

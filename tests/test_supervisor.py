@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from infra.local.errors import CannotRun
 from infra.local.processes import Program
 from infra.local.supervisor import Supervisor
@@ -126,7 +127,9 @@ def test_a_process_that_dies_while_starting_is_told_with_the_end_of_its_log(tmp_
 
 def test_a_process_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infra.local.processes.READY_WITHIN_SECONDS", 0.2)
-    silent = Program(name="silent", command=("/bin/sleep", "600"), environment={}, folder=tmp_path, is_ready=never)
+    silent = Program(
+        name="silent", command=("/bin/sleep", "600"), environment={}, folder=tmp_path, is_ready=never
+    )
 
     async def scenario() -> None:
         async with supervisor(tmp_path) as running:

@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from weakref import WeakValueDictionary
 
 from bucketscribe import layout, ledger, markdown, publication, records
 from bucketscribe.errors import (
@@ -93,6 +94,7 @@ class Finisher:
     clock: Clock
     retention: Retention = Retention.KEEP
     missing: MissingPages = field(default_factory=MissingPages)
+    tails: WeakValueDictionary[ObjectRef, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
 
 async def check(source: ObjectRef, pages: int, ended: int, finisher: Finisher) -> End:
@@ -116,7 +118,16 @@ async def check(source: ObjectRef, pages: int, ended: int, finisher: Finisher) -
 
 
 async def finish(source: ObjectRef, finisher: Finisher) -> End:
-    """Do the tail of the protocol for a job that is still there. Safe to do twice, or by two at once."""
+    """Do the tail of the protocol for a job that is still there. Safe to do twice, or by two at once.
+
+    Within an instance one does it and the others wait for him, then find the job closed: of pages that end
+    side by side many find nothing missing, and each would read the whole document.
+    """
+    async with finisher.tails.setdefault(source, asyncio.Lock()):
+        return await _finish(source, finisher)
+
+
+async def _finish(source: ObjectRef, finisher: Finisher) -> End:
     while True:
         stored = await finisher.output_bucket.read(layout.job(source))
         if stored is None:

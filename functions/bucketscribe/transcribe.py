@@ -200,7 +200,7 @@ class _Reading:
                 self._spent("render", started)
 
     async def _why_gone(self) -> BucketscribeError:
-        """Tell a source that was replaced from one that was deleted, and both from one that is still there."""
+        """Tell a source that was replaced from one that was deleted, and from one that is still there."""
         source = self._task.source
         live = await self._house.finisher.input_bucket.look(source.name)
         if live is None:

@@ -34,7 +34,7 @@ class Turns:
         self._waiting = waiting
         self._inside = 0
         # Dicts as ordered sets: who gives up leaves the queue at once, wherever in it.
-        self._queues: dict[Rank, dict[asyncio.Future[None], None]] = {rank: {} for rank in Rank}
+        self._queues: dict[Rank, dict[asyncio.Future[None], None]] = {rank: {} for rank in sorted(Rank)}
         self._flights: dict[Hashable, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager

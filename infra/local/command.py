@@ -6,7 +6,6 @@ Ctrl-C while it loads ends as quietly as any other.
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,9 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(CANNOT_RUN)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # whoever read our output has seen enough; spare Python's own complaint at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(CANNOT_RUN)
 
 
 def _run(words: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ What the words on the command line mean stands in `command`.
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -66,7 +67,7 @@ async def _run(options: Options) -> int:
             asyncio.get_running_loop().add_signal_handler(number, stop, number)
     with suppress(asyncio.CancelledError):
         return await work
-    return _SIGNALLED + received[0]
+    return _SIGNALLED + (received[0] if received else signal.SIGINT)
 
 
 class _Session:
@@ -94,8 +95,7 @@ class _Session:
         """Start the cloud, work, and take everything down again."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        logs = self._options.outbox.with_name(premises.root.name) / premises.logs.name
-        self._display.say(f"Starting the laptop cloud; its logs are in {logs}/")
+        self._display.say(f"Starting the laptop cloud; its logs are in {_from_here(premises.logs)}/")
         async with (
             Supervisor(premises.logs, self._display.restarted, premises.lock_descriptor) as supervisor,
             cloud.running(premises, self._options.ocr_url, supervisor) as laptop,
@@ -138,8 +138,7 @@ class _Session:
     def _finished(self, outcome: Outcome) -> None:
         self._display.finished(outcome)
         if self._options.as_json:
-            sys.stdout.write(as_json(outcome, self._options.outbox) + "\n")
-            sys.stdout.flush()
+            _print(as_json(outcome, self._options.outbox))
 
     def _outcomes(self) -> list[Outcome]:
         documents = self._progress.documents.values() if self._progress else ()
@@ -211,6 +210,20 @@ async def _listen(laptop: LaptopCloud, progress: Progress) -> None:
         about = (await events.get()).attributes
         generation = int(about["generation"])
         await progress.close(ObjectRef(bucket=about["bucket"], name=about["name"], generation=generation))
+
+
+def _print(line: str) -> None:
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # the script has read enough; spare Python's own complaint at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _from_here(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _source(bucket: BucketClient, new: Listed) -> ObjectRef:

@@ -1,4 +1,4 @@
-"""A renderer of make-believe documents: each is a title and a number of pages, and an image says its own words."""
+"""A renderer of make-believe documents: each is a title and a number of pages; an image says its words."""
 
 from pathlib import Path
 

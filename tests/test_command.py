@@ -1,0 +1,163 @@
+"""The command line as a user meets it: a process, its words, its exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bucketscribe.model import DocumentStatus
+from infra.local import session, wiring
+from infra.local.errors import CannotRun
+from infra.local.progress import Outcome, Trouble
+
+COMMAND = Path(sys.executable).with_name("bucketscribe")
+SAMPLE = Path(__file__).parent.parent / "samples/documents/table.pdf"
+
+
+def run(*words: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "local", *words], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def started(*words: str | Path, folder: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [COMMAND, "local", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def left_running(folder: Path) -> list[str]:
+    """List processes that have something of the run's folder in their command line or environment."""
+    listed = subprocess.run(["ps", "axwwe", "-o", "stat=,args="], capture_output=True, text=True, check=True)
+    return [line for line in listed.stdout.splitlines() if str(folder) in line and not line.startswith("Z")]
+
+
+def test_help_teaches_by_examples(tmp_path: Path) -> None:
+    done = run("--help", folder=tmp_path)
+    assert done.returncode == 0
+    for word in ("--watch inbox", "--json", "--ocr-url http", "exit codes", '"my scan.pdf"'):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "there is nothing to read: name files"),
+        (("nope.pdf", "no*.tif"), "nope.pdf: there is no such file\n  no*.tif: there is no such file"),
+        (("--watch", "."), "--watch . and --outbox outbox must not lie within each other"),
+        (("--colour",), "unrecognized arguments: --colour"),
+    ],
+)
+def test_a_wrong_word_is_told_before_anything_starts(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    done = run(*words, folder=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("ocr.example", "ocr_url must be an origin"), ("http://127.0.0.1:1", "no OCR server answers at")],
+)
+def test_an_ocr_server_that_cannot_be_asked_is_told(tmp_path: Path, url: str, said: str) -> None:
+    done = run(SAMPLE, "--ocr-url", url, folder=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "outbox").is_symlink()
+    assert left_running(tmp_path) == []
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_everything_at_once_and_quietly(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    with started("--watch", "inbox", folder=tmp_path) as process:
+        assert process.stdout
+        while "Ready after" not in process.stdout.readline():
+            assert process.poll() is None
+        assert len(left_running(tmp_path)) > 5
+        process.send_signal(number)
+        process.send_signal(number)
+        sent = time.monotonic()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert errors == ""
+    assert time.monotonic() - sent < 10
+    assert left_running(tmp_path) == []
+    assert not (tmp_path / "outbox").is_symlink()
+
+
+@pytest.mark.stack
+def test_after_a_killed_run_nothing_is_left_and_the_next_one_works(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox" / "early.pdf").write_bytes(SAMPLE.read_bytes())
+    with started("--watch", "inbox", "--json", folder=tmp_path) as process:
+        assert process.stdout
+        assert json.loads(process.stdout.readline())["name"] == "early.pdf"
+        refused = run(SAMPLE, folder=tmp_path)
+        assert refused.returncode == 2
+        assert "another run is using the outbox" in refused.stderr
+        process.kill()
+    assert (tmp_path / "outbox").is_symlink()
+    done = run(SAMPLE, "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    told = json.loads(line)
+    assert told["status"] == "complete"
+    assert told["text"] == "outbox/documents/table.pdf.md"
+    assert "Invoice" in (tmp_path / told["text"]).read_text()
+    assert (tmp_path / "outbox/documents/early.pdf.md").exists()
+    assert not (tmp_path / "outbox").is_symlink()
+    assert left_running(tmp_path) == []
+
+
+def test_an_outcome_for_scripts_is_one_line_of_ascii() -> None:
+    trouble = Trouble(page=None, code="document_encrypted", message="Passwort\nnötig")
+    outcome = Outcome(name="ä\n.pdf", generation=7, status=DocumentStatus.FAILED, errors=(trouble,))
+    line = session.as_json(outcome, Path("outbox"))
+    assert line.isascii()
+    assert "\n" not in line
+    told = json.loads(line)
+    assert (told["name"], told["generation"], told["text"]) == ("ä\n.pdf", "7", None)
+    assert told["errors"] == [{"page": None, "code": "document_encrypted", "message": "Passwort\nnötig"}]
+
+
+def test_nothing_that_leads_to_a_real_cloud_is_inherited(tmp_path: Path) -> None:
+    real = {
+        "GOOGLE_APPLICATION_CREDENTIALS": "/home/me/key.json",
+        "GOOGLE_CLOUD_PROJECT": "production",
+        "PUBSUB_EMULATOR_HOST": "elsewhere:1",
+        "CLOUDSDK_CONFIG": "/home/me/.config/gcloud",
+        "BUCKETSCRIBE_OUTPUT_BUCKET": "production",
+        "BUCKETSCRIBE_INCLUDE": "*.exotic",
+        "BUCKETSCRIBE_PAGES_AT_GPU": "7",
+        "NO_PROXY": "intranet",
+        "PATH": os.environ["PATH"],
+    }
+    clean = wiring.clean_environment(real, tmp_path)
+    wired = wiring.wire(clean, wiring.free_ports(), "127.0.0.1:9", None)
+    text = "\n".join(wired.values())
+    assert not any(word in text for word in ("production", "/home/me", "elsewhere", "exotic"))
+    assert wired["NO_PROXY"] == "127.0.0.1,localhost,intranet"
+    assert wiring.check(wired).pages_at_gpu == 7
+
+
+def test_a_setting_that_is_wrong_is_told_before_anything_starts(tmp_path: Path) -> None:
+    clean = wiring.clean_environment({"BUCKETSCRIBE_RENDER_WORKERS": "many"}, tmp_path)
+    with pytest.raises(CannotRun, match="BUCKETSCRIBE_RENDER_WORKERS is 'many'"):
+        wiring.check(wiring.wire(clean, wiring.free_ports(), "127.0.0.1:9", None))

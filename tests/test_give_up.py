@@ -1,0 +1,156 @@
+"""A dead-lettered task becomes a failed page, or is parked."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bucketscribe import layout, ledger, records
+from bucketscribe.errors import AuthDenied, LightOnOCRError, ModelBusy, PublishFailed
+from bucketscribe.finish import End
+from bucketscribe.give_up import GaveUp
+from bucketscribe.model import Lane, PageFault, PageNote, PageRecord, PageStatus, PageTask
+from tests.house import House, build_house, story, words
+
+DAY = timedelta(days=1).total_seconds()
+
+
+async def tasks_of(house: House, pages: int = 2) -> list[PageTask]:
+    await house.take_in(house.drop("a.pdf", pages))
+    house.post.clear()
+    return house.tasks()
+
+
+def leave_note(house: House, task: PageTask, fault: PageFault | None) -> None:
+    note = PageNote(page=task.page, calls=2, timeouts=1, fault=fault)
+    house.outbox.put(layout.note(task.source, task.page), records.encode_note(note))
+
+
+@story
+async def test_a_page_with_a_fault_of_its_own_ends_failed_with_it(house: House) -> None:
+    first, last = await tasks_of(house)
+    leave_note(house, last, PageFault(code="model_loop", message="on and on"))
+    await house.read(first)
+    assert await house.bury(last) is GaveUp.FAILED
+    assert house.statuses() == ["ok", "failed"]
+    assert house.record()["errors"] == [
+        {"page": 2, "code": "model_loop", "message": "on and on", "attempts": 2}
+    ]
+    assert words(house.text()) == ["a.pdf 1", "> [page 2 could not be read: model_loop]"]
+    house.assert_nothing_in_flight()
+
+
+@pytest.mark.parametrize("with_note", [False, True])
+@story
+async def test_a_page_without_a_fault_of_its_own_is_parked(house: House, with_note: bool) -> None:
+    first, _ = await tasks_of(house)
+    if with_note:
+        leave_note(house, first, None)
+    assert await house.bury(first) is GaveUp.PARKED
+    assert house.tasks() == [first]
+    assert await ledger.look(house.outbox, first.source, 1) is None
+
+
+@pytest.mark.parametrize(("pages", "lane"), [(2, Lane.EXPRESS), (21, Lane.BULK)])
+@story
+async def test_a_parked_task_goes_back_to_its_own_lane(house: House, pages: int, lane: Lane) -> None:
+    first = (await tasks_of(house, pages))[0]
+    await house.bury(first)
+    topic = house.express if lane is Lane.EXPRESS else house.bulk
+    assert len(topic.messages) == 1
+    assert house.tasks() == [first]
+
+
+@story
+async def test_patience_ends_when_the_job_is_seven_days_old(house: House) -> None:
+    first, last = await tasks_of(house)
+    await house.read(last)
+    house.clock.advance(7 * DAY - 1)
+    assert await house.bury(first) is GaveUp.PARKED
+    house.clock.advance(1)
+    assert await house.bury(first) is GaveUp.FAILED
+    assert house.record()["errors"][0]["code"] == "attempts_exhausted"
+    assert house.statuses() == ["failed", "ok"]
+
+
+@story
+async def test_a_page_that_ended_meanwhile_is_left_as_it_is(house: House) -> None:
+    first, last = await tasks_of(house)
+    await house.read(first)
+    leave_note(house, first, PageFault(code="model_timeout", message="late"))
+    assert await house.bury(first) is GaveUp.DONE
+    assert house.page(first.source, 1)[0]["status"] == "ok"
+    await house.read(last)
+
+
+@story
+async def test_a_dead_letter_finishes_a_document_whose_last_writer_died(house: House) -> None:
+    first, last = await tasks_of(house)
+    await house.read(first)
+    await ledger.write(house.outbox, last.source, PageRecord(page=2, status=PageStatus.BLANK), "")
+    assert await house.bury(last) is GaveUp.DONE
+    assert house.statuses() == ["ok", "blank"]
+
+
+@story
+async def test_a_closed_document_wants_nothing_more(house: House) -> None:
+    first, last = await tasks_of(house)
+    await house.read(first)
+    await house.read(last)
+    assert await house.bury(first) is GaveUp.CLOSED
+    assert house.tasks() == []
+
+
+@story
+async def test_a_success_that_comes_during_the_burial_stands(house: House) -> None:
+    first, last = await tasks_of(house)
+    await house.read(first)
+    leave_note(house, last, PageFault(code="model_timeout", message="late"))
+
+    async def read_after_all() -> None:
+        assert await house.read(last) is End.FINISHED
+
+    house.line.meanwhile("write", "pages/", read_after_all)
+    assert await house.bury(last) is GaveUp.FAILED
+    assert house.statuses() == ["ok", "ok"]
+    assert house.page(last.source, 2)[0]["status"] == "ok"
+
+
+@story
+async def test_a_task_that_cannot_be_parked_stays_a_dead_letter(house: House) -> None:
+    first, _ = await tasks_of(house)
+    house.express.fail_next(PublishFailed("no"))
+    with pytest.raises(PublishFailed):
+        await house.bury(first)
+
+
+@pytest.mark.parametrize("trouble", [AuthDenied("403"), ModelBusy("429")])
+def test_an_outage_over_a_long_weekend_fails_no_page(tmp_path: Path, trouble: LightOnOCRError) -> None:
+    """Three days and more of nothing but refusals: hundreds of deliveries, several burials, no failure."""
+    house = build_house(tmp_path, tries=10, backoff_seconds=600.0)
+    house.drop("a.pdf", 3)
+    house.scribe.always = trouble
+    original = house._send_back
+
+    def until_tuesday(letter: object) -> None:
+        original(letter)  # type: ignore[arg-type]
+        if house.clock.monotonic() > 4 * DAY:
+            house.scribe.always = None
+
+    house._send_back = until_tuesday  # type: ignore[method-assign, assignment]
+    asyncio.run(house.settle())
+    assert house.statuses() == ["ok", "ok", "ok"]
+    assert len(house.refusals) > 300
+    house.check_books()
+
+
+def test_an_outage_without_end_fails_the_pages_after_a_week(tmp_path: Path) -> None:
+    house = build_house(tmp_path, tries=10, backoff_seconds=3600.0)
+    house.drop("a.pdf", 2)
+    house.scribe.always = AuthDenied("403")
+    asyncio.run(house.settle())
+    assert house.record()["status"] == "failed"
+    assert {error["code"] for error in house.record()["errors"]} == {"attempts_exhausted"}
+    assert house.clock.monotonic() > 7 * DAY
+    house.check_books()
