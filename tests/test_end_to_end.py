@@ -81,6 +81,7 @@ def outbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(SAMPLES / "broken" / "broken.pdf", odd)
     ended = run(SAMPLES / "documents", odd, "--json", folder=folder)
     assert ended.returncode == 1, ended.stderr
+    assert "did not close" not in ended.stderr
     finished = [json.loads(line) for line in ended.stdout.splitlines()]
     assert len(finished) == len(EXPECTED) + 5
     return folder / "outbox"

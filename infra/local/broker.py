@@ -11,7 +11,7 @@ import itertools
 import json
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -80,10 +80,14 @@ class _Topic:
 
 
 class Broker:
-    """One project's topics. Everything happens on the loop that `start` runs on."""
+    """One project's topics. Everything happens on the loop that `start` runs on.
 
-    def __init__(self, project: str) -> None:
+    `on_refusal` is told the answer to each push that was not acknowledged.
+    """
+
+    def __init__(self, project: str, on_refusal: Callable[[str], None] | None = None) -> None:
         self._project = project
+        self._on_refusal = on_refusal
         self._topics: dict[str, _Topic] = {}
         self._subscriptions: dict[str, _Subscription] = {}
         self._ids = itertools.count(1)
@@ -221,6 +225,8 @@ class Broker:
                 return True
             answer = str(response.status_code)
         _log.info("%s: message %s, attempt %d: %s", spec.name, message.message_id, attempt, answer)
+        if self._on_refusal:
+            self._on_refusal(answer)
         return False
 
     def _envelope(self, spec: PushSubscription, message: Received, attempt: int) -> bytes:

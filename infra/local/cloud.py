@@ -50,15 +50,16 @@ class LaptopCloud:
 
 @asynccontextmanager
 async def running(
-    premises: Premises, ocr_url: str | None, supervisor: Supervisor
+    premises: Premises, ocr_url: str | None, supervisor: Supervisor, on_refusal: Callable[[str], None]
 ) -> AsyncIterator[LaptopCloud]:
     """Start everything and yield when all of it answers. Raises CannotRun.
 
-    Without an `ocr_url` the stand-in reads. The programs end with the supervisor, the broker here.
+    Without an `ocr_url` the stand-in reads. `on_refusal` is told of every delivery that a door
+    refused. The programs end with the supervisor, the broker here.
     """
     bucket_server.prepare(premises.buckets, (INPUT_BUCKET, OUTPUT_BUCKET))
     ports = wiring.free_ports()
-    broker = Broker(wiring.PROJECT)
+    broker = Broker(wiring.PROJECT, on_refusal)
     clean = wiring.clean_environment(os.environ, premises.scratch)
     try:
         wired = wiring.wire(clean, ports, await broker.start(), ocr_url)

@@ -24,6 +24,8 @@ _NAME_WIDTH = 36
 # Lines around the bars: the total, restarts, what was printed before.
 _OTHER_LINES = 4
 _SHOWN_TROUBLES = 5
+# A refusal now and then is daily business, the fifth may be a server that is not there.
+_TOLD_REFUSALS = frozenset(5 * 10**power for power in range(9))
 _MINUTE = 60
 
 _STYLES = {DocumentStatus.COMPLETE: "green", DocumentStatus.PARTIAL: "yellow", DocumentStatus.FAILED: "red"}
@@ -36,6 +38,7 @@ class Display:
         self._console = console
         self._outbox = outbox
         self._restarts: Counter[str] = Counter()
+        self._refused = 0
         self._live: Live | None = None
 
     def say(self, text: str) -> None:
@@ -64,6 +67,19 @@ class Display:
         """Tell of a program that has died."""
         self._restarts[name] += 1
         self.say(f"{name} ended ({ending}) and is started again ({self._restarts[name]}×)")
+
+    def refused(self, answer: str, *, logs: Path) -> None:
+        """Tell of deliveries that were refused, at the fifth and ever more rarely: something may be wrong."""
+        self._refused += 1
+        if self._refused in _TOLD_REFUSALS:
+            self.say(
+                f"{self._refused} deliveries of pages were refused so far (the last one: {answer}) and are "
+                f"made again; {logs / 'on_page_task.log'} says why"
+            )
+
+    def not_closed(self, name: str) -> None:
+        """Tell of a document that has its record, but whose job did not go: that is a fault of ours."""
+        self.say(f"{printable(name)}: finished, but its job did not close")
 
     def finished(self, outcome: Outcome) -> None:
         """Tell of a document that has ended; on a terminal its bar and the table do."""

@@ -21,6 +21,8 @@ from infra.local.bucket_client import BucketClient
 _PAUSE_SECONDS = 0.25
 _REST_FACTOR = 9
 _RETRY_SECONDS = 0.5
+# Between a document's finished event and the end of its job lie a few requests.
+_CLOSING_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +95,19 @@ class Progress:
         """Wait until every tracked document has ended."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self.unfinished())
+
+    async def all_closed(self) -> list[str]:
+        """Wait until every finished document's job has gone too, which happens after the event; name those
+        whose job stands on for longer than it should.
+        """
+        deadline = asyncio.get_running_loop().time() + _CLOSING_SECONDS
+        left = [document.source for document in self.documents.values() if document.outcome]
+        while left:
+            left = [source for source in left if await self._bucket.read(layout.job(source)) is not None]
+            if asyncio.get_running_loop().time() > deadline:
+                break
+            await asyncio.sleep(_PAUSE_SECONDS if left else 0)
+        return [source.name for source in left]
 
     async def follow(self) -> None:
         """Look at the unfinished documents again and again, until cancelled."""

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -95,10 +96,11 @@ class _Session:
         """Start the cloud, work, and take everything down again."""
         loop = asyncio.get_running_loop()
         started = loop.time()
+        refused = partial(self._display.refused, logs=_from_here(premises.logs))
         self._display.say(f"Starting the laptop cloud; its logs are in {_from_here(premises.logs)}/")
         async with (
             Supervisor(premises.logs, self._display.restarted, premises.lock_descriptor) as supervisor,
-            cloud.running(premises, self._options.ocr_url, supervisor) as laptop,
+            cloud.running(premises, self._options.ocr_url, supervisor, refused) as laptop,
             BucketClient(INPUT_BUCKET, laptop.ports.buckets) as input_bucket,
             BucketClient(OUTPUT_BUCKET, laptop.ports.buckets) as output_bucket,
         ):
@@ -126,6 +128,8 @@ class _Session:
             await asyncio.gather(*(uploader.upload(item) for item in items))
             if not self._options.watch:
                 await progress.all_finished()
+                for name in await progress.all_closed():
+                    self._display.not_closed(name)
                 for servant in servants:
                     servant.cancel()
 
