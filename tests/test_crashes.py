@@ -134,14 +134,31 @@ def test_any_weather_ends_with_every_page_accounted_for(  # noqa: PLR0917 - Hypo
         if chance.random() < 0.3:
             house.drop(f"{number}.pdf", chance.randint(1, 6), title=f"{number}.pdf again")
     _moods(house, chance)
+    _surprise(house, chance)
     asyncio.run(house.settle(width=width, order=chance))
     house.check_books()
     for number in range(len(papers)):
         stored = house.inbox.get(f"{number}.pdf")
-        assert stored
-        pages = int(stored.data.split(b"\n")[1])
         record = house.record(f"{number}.pdf")
-        assert record["counts"]["pages"] == pages or record["status"] == "failed"
+        if stored:
+            assert record["counts"]["pages"] == int(stored.data.split(b"\n")[1])
+        else:
+            assert record["pages"] or record["errors"][0]["code"] == "source_gone"
+
+
+def _surprise(house: House, chance: random.Random) -> None:
+    """Delete or replace a document in the middle of somebody's work on any of them."""
+
+    async def deleted() -> None:
+        house.inbox.drop("0.pdf")
+
+    async def replaced() -> None:
+        house.drop("0.pdf", chance.randint(1, 6), title="0.pdf at last")
+
+    what = chance.choice([None, None, deleted, replaced])
+    if what:
+        verb = chance.choice(["look", "read", "body", "write", "infos", "download", "publish", "delete"])
+        house.line.meanwhile(verb, "", what)
 
 
 def _moods(house: House, chance: random.Random) -> None:

@@ -421,7 +421,7 @@ async def test_a_page_that_kills_its_instance_every_time_ends_failed_after_a_wee
             raise BucketscribeError("unknown error: MemoryError")
         return await original(image, **kwargs)
 
-    house.scribe.extract_text = poison  # type: ignore[method-assign, assignment]
+    house.scribe.extract_text = poison  # type: ignore[method-assign]
     house.drop("a.pdf", 3)
     await house.settle()
     assert {status_of(error) for error in house.refusals if isinstance(error, BucketscribeError)} == {500}

@@ -138,7 +138,7 @@ def test_an_outage_over_a_long_weekend_fails_no_page(tmp_path: Path, trouble: Li
         if house.clock.monotonic() > 4 * DAY:
             house.scribe.always = None
 
-    house._send_back = until_tuesday  # type: ignore[method-assign, assignment]
+    house._send_back = until_tuesday  # type: ignore[method-assign]
     asyncio.run(house.settle())
     assert house.statuses() == ["ok", "ok", "ok"]
     assert len(house.refusals) > 300

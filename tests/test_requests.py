@@ -82,7 +82,7 @@ def test_pages_side_by_side_cost_no_more_and_assembling_takes_a_bounded_share(tm
     house.line.delays = 3
     asyncio.run(_live(house, 1_000, at_random, 96))
     spent = cost(house, 1_000)
-    assert spent["total"] <= PER_PAGE_LIMIT[1_000], spent
+    assert spent["total"] <= 5.5, spent
     assert house.line.busiest["body"] <= finish._READERS
     house.check_books()
 
