@@ -213,7 +213,7 @@ def status_of(error: BucketscribeError) -> int:
 def check_settings() -> None:
     """Refuse to start with wrong settings, saying all that is wrong at once."""
     try:
-        Settings.from_environment(os.environ)
+        identity_for(Settings.from_environment(os.environ).ocr_url)
     except SettingsError as error:
         log(Severity.ERROR, "cannot start", code=error.code, reason=str(error))
         sys.exit(f"bucketscribe cannot start: {error}")

@@ -32,7 +32,7 @@ def declared(lock: str) -> list[str]:
 def first_line(lock: str) -> str:
     """Make the line that a fresh lock begins with."""
     digest = hashlib.sha256(json.dumps(declared(lock)).encode()).hexdigest()
-    return f"# Compiled by requirements/compile.sh from pyproject.toml, whose dependencies have SHA-256 {digest}"
+    return f"# Compiled by requirements/compile.sh from pyproject.toml; its dependencies' SHA-256 is {digest}"
 
 
 def main() -> None:

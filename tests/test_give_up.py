@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bucketscribe import layout, ledger, records
-from bucketscribe.errors import AuthDenied, LightOnOCRError, ModelBusy, PublishFailed
+from bucketscribe.errors import AuthDenied, JunkMessage, LightOnOCRError, ModelBusy, PublishFailed
 from bucketscribe.finish import End
 from bucketscribe.give_up import GaveUp
-from bucketscribe.model import Lane, PageFault, PageNote, PageRecord, PageStatus, PageTask
+from bucketscribe.model import Lane, ObjectRef, PageFault, PageNote, PageRecord, PageStatus, PageTask
 from tests.house import House, build_house, story, words
 
 DAY = timedelta(days=1).total_seconds()
@@ -50,6 +50,37 @@ async def test_a_page_without_a_fault_of_its_own_is_parked(house: House, with_no
     assert await house.bury(first) is GaveUp.PARKED
     assert house.tasks() == [first]
     assert await ledger.look(house.outbox, first.source, 1) is None
+
+
+@story
+async def test_one_bad_answer_before_an_outage_is_parked_and_only_fails_the_page_in_the_end(
+    house: House,
+) -> None:
+    first, last = await tasks_of(house)
+    await house.read(last)
+    fault = PageFault(code="model_timeout", message="once")
+    note = PageNote(page=1, calls=1, timeouts=1, fault=fault)
+    house.outbox.put(layout.note(first.source, 1), records.encode_note(note))
+    assert await house.bury(first) is GaveUp.PARKED
+    house.clock.advance(7 * DAY)
+    assert await house.bury(first) is GaveUp.FAILED
+    assert house.record()["errors"][0]["code"] == "model_timeout"
+
+
+@story
+async def test_another_buckets_page_is_junk(house: House) -> None:
+    stranger = PageTask(
+        source=ObjectRef(bucket="elsewhere", name="a.pdf", generation=1),
+        page=1,
+        pages=1,
+        lane=Lane.EXPRESS,
+        profile="lightonocr-2-1b",
+    )
+    with pytest.raises(JunkMessage):
+        await house.bury(stranger)
+    with pytest.raises(JunkMessage):
+        await house.read(stranger)
+    assert house.outbox.listing == []
 
 
 @pytest.mark.parametrize(("pages", "lane"), [(2, Lane.EXPRESS), (21, Lane.BULK)])

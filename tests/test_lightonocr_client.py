@@ -408,6 +408,14 @@ def test_an_error_of_ours_from_the_identity_comes_through_as_it_is():
         read(Service(), auth=Denied())
 
 
+def test_an_answer_that_the_server_broke_off_is_asked_for_again():
+    choice = {"message": {"content": "half a pa"}, "finish_reason": "abort"}
+    answer = {"model": "m", "choices": [choice]}
+    with pytest.raises(ModelBusy) as caught:
+        read(Service(lambda _: httpx.Response(200, json=answer)))
+    assert "half a pa" not in str(caught.value)
+
+
 # Health.
 
 

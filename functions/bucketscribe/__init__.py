@@ -5,7 +5,8 @@
                transcribe       a page task becomes a page object
                give_up          a dead-lettered task becomes a failed page, or is parked
                forget           a deleted source takes its text with it, if so chosen
-    the end    finish           is anything missing? if not: assemble, publish, announce, close the job
+    the end    finish           when nothing is missing: assemble, publish, announce, close the job
+               completion       is anything missing? at a constant number of requests a page
     the books  ledger           page objects: written once, replaced only by better ones
                publication      a finished document put before its readers: text, record, event
                asking           the model asked for one page until an answer may stand; notes

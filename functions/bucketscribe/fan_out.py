@@ -15,7 +15,6 @@ from bucketscribe.document_cache import DocumentCache
 from bucketscribe.errors import (
     DocumentError,
     EmptyObject,
-    JunkMessage,
     NameTooLong,
     SourceGone,
     Superseded,
@@ -69,8 +68,7 @@ async def fan_out(upload: Upload, house: FanOut) -> FannedOut:
     Raises JunkMessage for another bucket's event, CloudError when another try may help.
     """
     source = upload.source
-    if source.bucket != house.settings.input_bucket:
-        raise JunkMessage(f"the event is of bucket {source.bucket}, not {house.settings.input_bucket}")
+    house.finisher.refuse_strangers(source)
     if reason := ignored_because(upload, house.settings):
         log(Severity.INFO, "object ignored", source=str(source), reason=reason)
         return FannedOut.IGNORED

@@ -1,29 +1,25 @@
 """The end of every deed: is anything missing? If not: assemble, publish, announce, close the job.
 
-Completion is found without counting. An instance remembers one page that it knows to be missing in each
-job. Who has ended a page looks at that one: still missing, then somebody else will finish, since whoever
-writes it looks too, later than we did. There: list one shard of names, remember another missing page, or
-finish. So a page costs a constant number of requests however long its document is.
+Whether anything is missing is `completion`'s question; writing the two objects is `publication`'s part.
 
 The finish is a protocol: text, then record (the commit), then event, then the job goes. A job that is
 still there means that the tail is to be done again. Two who find nothing missing together do the same work
-twice with the same result; where a page has changed in between, the later reading stands. Writing the two
-objects is `publication`'s part.
+twice with the same result; where a page has changed in between, the later reading stands.
 """
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from weakref import WeakValueDictionary
 
-from bucketscribe import layout, ledger, markdown, publication, records
+from bucketscribe import completion, layout, ledger, markdown, publication, records
+from bucketscribe.completion import MissingPages
 from bucketscribe.errors import (
     BucketscribeError,
     DocumentError,
-    StorageUnavailable,
+    JunkMessage,
     Superseded,
     WriteConflict,
 )
@@ -42,19 +38,6 @@ from bucketscribe.model import (
 from bucketscribe.ports import Bucket, Clock, Topic
 from bucketscribe.publication import Standing
 
-# Names listed in one request, by Cloud Storage's paging: the width of a shard.
-SHARD_PAGES = 1000
-
-# Page bodies read at once when a document is assembled: a small share of the connections.
-_READERS = 16
-
-# Jobs whose missing page an instance remembers; forgetting one costs a listing, nothing else.
-_REMEMBERED_JOBS = 10_000
-
-
-# Remembered instead of a page when none is missing: whoever asks then need not list all names once more.
-NONE_MISSING = 0
-
 
 class End(StrEnum):
     """What came of the question whether a document is done."""
@@ -63,22 +46,6 @@ class End(StrEnum):
     FINISHED = "finished"
     SUPERSEDED = "superseded"
     CLOSED = "closed"
-
-
-class MissingPages:
-    """Which page of a job this instance last saw missing; at first the last page, which is likely to be."""
-
-    def __init__(self) -> None:
-        self._pages: OrderedDict[ObjectRef, int] = OrderedDict()
-
-    def get(self, source: ObjectRef, pages: int) -> int:
-        return self._pages.get(source, pages)
-
-    def remember(self, source: ObjectRef, page: int) -> None:
-        self._pages[source] = page
-        self._pages.move_to_end(source)
-        if len(self._pages) > _REMEMBERED_JOBS:
-            self._pages.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +63,11 @@ class Finisher:
     missing: MissingPages = field(default_factory=MissingPages)
     tails: WeakValueDictionary[ObjectRef, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
+    def refuse_strangers(self, source: ObjectRef) -> None:
+        """Raise JunkMessage for what is about another bucket than the input bucket."""
+        if source.bucket != self.input_bucket.name:
+            raise JunkMessage(f"it is about bucket {source.bucket}, not {self.input_bucket.name}")
+
 
 async def check(source: ObjectRef, pages: int, ended: int, finisher: Finisher) -> End:
     """Finish the document if nothing is missing, now that page `ended` is in the ledger.
@@ -105,14 +77,7 @@ async def check(source: ObjectRef, pages: int, ended: int, finisher: Finisher) -
     if await _has_lost_its_source(source, finisher):
         await erase(source, finisher)
         return End.CLOSED
-    watched = finisher.missing.get(source, pages)
-    if watched not in (ended, NONE_MISSING) and not await ledger.look(
-        finisher.output_bucket, source, watched
-    ):
-        return End.WAITING
-    missing = await _highest_missing(source, watched, finisher.output_bucket)
-    if missing is not None:
-        finisher.missing.remember(source, missing)
+    if await completion.is_missing_any(source, pages, ended, finisher.output_bucket, finisher.missing):
         return End.WAITING
     return await finish(source, finisher)
 
@@ -140,8 +105,8 @@ async def _finish(source: ObjectRef, finisher: Finisher) -> End:
         if missing is not None:
             finisher.missing.remember(source, missing)
             return End.WAITING
-        record = await _record(job, found[: job.pages], finisher)
         with contextlib.suppress(WriteConflict):
+            record = await _record(job, found[: job.pages], finisher)
             assembled = await asyncio.to_thread(
                 markdown.assemble, [(page.record, page.markdown) for page in record.pages]
             )
@@ -176,7 +141,7 @@ async def _clear_up(source: ObjectRef, finisher: Finisher) -> None:
     for name in await finisher.output_bucket.names(prefix):
         if "/" not in name.removeprefix(prefix):
             await finisher.output_bucket.delete(name)
-    finisher.missing.remember(source, NONE_MISSING)
+    finisher.missing.remember(source, completion.NONE_MISSING)
 
 
 async def erase(source: ObjectRef, finisher: Finisher) -> None:
@@ -239,24 +204,6 @@ async def _publish(
     return End.FINISHED
 
 
-async def _highest_missing(source: ObjectRef, top: int, bucket: Bucket) -> int | None:
-    """Find the highest page not in the ledger, from `top` down, a shard of names at a time.
-
-    A listing ends just behind the top page's name: there is no name for a page after 99,999.
-    """
-    while top > 0:
-        bottom = max(1, top - SHARD_PAGES + 1)
-        names = await bucket.names(
-            layout.pages_prefix(source), start=layout.page(source, bottom), end=layout.page(source, top) + "~"
-        )
-        present = {layout.page_of(source, name) for name in names}
-        for page in range(top, bottom - 1, -1):
-            if page not in present:
-                return page
-        top = bottom - 1
-    return None
-
-
 def _highest_absent(job: Job, found: Sequence[Entry]) -> int | None:
     """Name a page that the ledger lacks; the first one for a job whose pages are not counted yet."""
     if job.pages is None:
@@ -267,32 +214,13 @@ def _highest_absent(job: Job, found: Sequence[Entry]) -> int | None:
 
 async def _record(job: Job, entries: Sequence[Entry], finisher: Finisher) -> DocumentRecord:
     """Put the document's account together, and check that it adds up."""
-    pages = await _bodies(entries, finisher.output_bucket)
+    pages = await ledger.read(entries, finisher.output_bucket)
     record = DocumentRecord(job=job, status=_status(pages), pages=pages, finished_at=finisher.clock.now())
     if sum(records.counts(record)[status] for status in PageStatus) != job.pages:
         raise BucketscribeError(
             f"the pages of {job.source} do not add up to {job.pages}: it is not published"
         )
     return record
-
-
-async def _bodies(entries: Sequence[Entry], bucket: Bucket) -> tuple[StoredPage, ...]:
-    """Read the pages' bodies, each of the generation that was listed."""
-    share = asyncio.Semaphore(_READERS)
-
-    async def body(entry: Entry) -> StoredPage:
-        async with share:
-            data = await bucket.body(entry.info.name, entry.info.generation)
-        if data is None:
-            raise StorageUnavailable(f"page {entry.record.page} was replaced while it was read: try again")
-        return StoredPage(
-            record=entry.record,
-            object_name=entry.info.name,
-            object_generation=entry.info.generation,
-            markdown=data.decode(),
-        )
-
-    return tuple(await asyncio.gather(*(body(entry) for entry in entries)))
 
 
 def _status(pages: Sequence[StoredPage]) -> DocumentStatus:

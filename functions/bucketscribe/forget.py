@@ -7,7 +7,6 @@ until the new version's takes its place.
 from enum import StrEnum
 
 from bucketscribe import finish
-from bucketscribe.errors import JunkMessage
 from bucketscribe.finish import Finisher
 from bucketscribe.logs import Severity, log
 from bucketscribe.model import ObjectRef, Retention
@@ -26,8 +25,7 @@ async def forget(source: ObjectRef, finisher: Finisher) -> Forgotten:
 
     Raises JunkMessage for another bucket's event, CloudError when another try may help.
     """
-    if source.bucket != finisher.input_bucket.name:
-        raise JunkMessage(f"the event is of bucket {source.bucket}, not {finisher.input_bucket.name}")
+    finisher.refuse_strangers(source)
     if finisher.retention is Retention.KEEP:
         log(Severity.INFO, "source deleted, its text stays", source=str(source))
         return Forgotten.KEPT

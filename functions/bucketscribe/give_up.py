@@ -1,9 +1,9 @@
 """A dead-lettered task becomes a failed page, or is parked.
 
-What killed it decides. The page's own fault, kept in its note: the page ends failed with it. An
-infrastructure's fault, which leaves no fault in a note: the task is published again, and again, for as long
-as the job is young. An outage, a wrong audience or a missing quota must not turn pages into failures, not
-even over a long weekend.
+What killed it decides. The page's own fault, which by its note has used up the page's model calls: the page
+ends failed with it. An infrastructure's fault, which leaves no such note: the task is published again, and
+again, for as long as the job is young. An outage, a wrong audience or a missing quota must not turn pages
+into failures, not even over a long weekend.
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,12 @@ class GiveUp:
 
 
 async def give_up(delivery: Delivery, house: GiveUp) -> GaveUp:
-    """End the page or park its task. Raises CloudError when another try may help."""
+    """End the page or park its task.
+
+    Raises JunkMessage for another bucket's page, CloudError when another try may help.
+    """
     task = delivery.task
+    house.finisher.refuse_strangers(task.source)
     bucket = house.finisher.output_bucket
     stored = await bucket.read(layout.job(task.source))
     if stored is None:
@@ -49,7 +53,7 @@ async def give_up(delivery: Delivery, house: GiveUp) -> GaveUp:
         await finish.check(task.source, task.pages, task.page, house.finisher)
         return GaveUp.DONE
     note = await _note(task, house)
-    fault = note.fault or _overdue(records.decode_job(stored.data), house)
+    fault = _own_fault(note, house) or _overdue(records.decode_job(stored.data), note, house)
     if fault is None:
         await _park(delivery, house)
         return GaveUp.PARKED
@@ -62,12 +66,21 @@ async def _note(task: PageTask, house: GiveUp) -> PageNote:
     return records.decode_note(stored.data) if stored else PageNote(page=task.page)
 
 
-def _overdue(job: Job, house: GiveUp) -> PageFault | None:
+def _own_fault(note: PageNote, house: GiveUp) -> PageFault | None:
+    """Name the page's own fault, if that has used up what the page had; one bad answer before an outage has
+    not.
+    """
+    settings = house.settings
+    spent = note.calls >= settings.model_calls or note.timeouts >= settings.model_timeouts
+    return note.fault if spent else None
+
+
+def _overdue(job: Job, note: PageNote, house: GiveUp) -> PageFault | None:
     """Name the end of patience, when the job is older than a parked task may become."""
     age = house.finisher.clock.now() - job.received_at
     if age < timedelta(days=house.settings.parked_days):
         return None
-    return PageFault(
+    return note.fault or PageFault(
         code="attempts_exhausted",
         message=f"every try in {age.days} days was refused or broke off; the logs of on_page_task say why",
     )

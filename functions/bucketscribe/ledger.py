@@ -3,12 +3,17 @@ replaced by generation match, and only by something better: a higher edition, or
 the same edition. Reading the prefix back is reading the ledger.
 """
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bucketscribe import layout, records
 from bucketscribe.errors import WriteConflict
-from bucketscribe.model import ObjectInfo, ObjectRef, PageRecord
+from bucketscribe.model import ObjectInfo, ObjectRef, PageRecord, StoredPage
 from bucketscribe.ports import Bucket
+
+# Bodies read at once for one document: a small share of the connections, so that nobody starves.
+READERS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,28 @@ async def entries(bucket: Bucket, source: ObjectRef) -> list[Entry]:
         if number and record and record.page == number:
             found.append(Entry(record=record, info=info))
     return found
+
+
+async def read(entries: Sequence[Entry], bucket: Bucket) -> tuple[StoredPage, ...]:
+    """Read the pages' bodies, each of the generation that was listed, a request a page.
+
+    Raises WriteConflict when one was replaced meanwhile: then the ledger is to be listed again.
+    """
+    share = asyncio.Semaphore(READERS)
+
+    async def page(entry: Entry) -> StoredPage:
+        async with share:
+            data = await bucket.body(entry.info.name, entry.info.generation)
+        if data is None:
+            raise WriteConflict(f"page {entry.record.page} was replaced while it was read")
+        return StoredPage(
+            record=entry.record,
+            object_name=entry.info.name,
+            object_generation=entry.info.generation,
+            markdown=data.decode(),
+        )
+
+    return tuple(await asyncio.gather(*(page(entry) for entry in entries)))
 
 
 def is_better(new: PageRecord, standing: PageRecord) -> bool:

@@ -96,6 +96,9 @@ TABLE: tuple[tuple[range | tuple[int, ...] | type[Exception], type[LightOnOCRErr
     (httpx.StreamError, ModelUnavailable, _OUR_FAULT),
 )
 
+# How an answer ends by itself; any other reason (vLLM: abort, error) is the server's, which is going down.
+_ENDS = frozenset({"stop", "length", "repetition"})
+
 # What taking an unexpected JSON apart raises.
 _UNEXPECTED = (ValueError, LookupError, TypeError, RecursionError)
 
@@ -148,12 +151,15 @@ class LightOnOCRClient:
         if status != httpx.codes.OK:
             raise self._error(status, answer)
         try:
-            return _page_text(json.loads(answer))
+            text = _page_text(json.loads(answer))
         except _UNEXPECTED:
             # Not `from error`: a decoding error quotes what it could not decode, which is the page's text.
             raise ModelUnavailable(
                 f"reading a page at {self._url}: HTTP 200, but no chat completion; {_STRANGER}"
             ) from None
+        if text.finish_reason not in _ENDS:
+            raise ModelBusy(f"reading a page at {self._url}: the server broke the answer off")
+        return text
 
     async def health(self, *, timeout_seconds: float = HEALTH_TIMEOUT_SECONDS) -> bool:
         """Tell whether the service says that it can read; never raises."""

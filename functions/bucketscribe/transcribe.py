@@ -64,9 +64,11 @@ class _Ended:
 async def transcribe(delivery: Delivery, house: Transcriber) -> End:
     """End one page, once, and finish the document if it was the last.
 
-    Raises NewerMessage, OutOfTime, LightOnOCRError or CloudError when another delivery may help.
+    Raises JunkMessage for another bucket's page; NewerMessage, OutOfTime, LightOnOCRError or CloudError when
+    another delivery may help.
     """
     task = delivery.task
+    house.finisher.refuse_strangers(task.source)
     profile = house.profiles.get(task.profile)
     if profile is None:
         raise NewerMessage(f"this worker does not know profile {task.profile!r}: a newer one will")

@@ -1,0 +1,72 @@
+"""Is anything missing? Found without counting, at a constant number of requests a page.
+
+An instance remembers one page that it knows to be missing in each job. Who has ended a page looks at that
+one: still missing, then somebody else will finish, since whoever writes it looks too, later than we did.
+There: list one shard of names, remember another missing page, or find that nothing is missing. Listing at
+every page instead would be quadratic: 55,000 lists for a document of 10,000 pages.
+"""
+
+from collections import OrderedDict
+
+from bucketscribe import layout, ledger
+from bucketscribe.model import ObjectRef
+from bucketscribe.ports import Bucket
+
+# Names listed in one request, by Cloud Storage's paging: the width of a shard.
+SHARD_PAGES = 1000
+
+# Jobs whose missing page an instance remembers; forgetting one costs a listing, nothing else.
+REMEMBERED_JOBS = 10_000
+
+# Remembered instead of a page when none is missing: whoever asks then need not list all names once more.
+NONE_MISSING = 0
+
+
+class MissingPages:
+    """Which page of a job this instance last saw missing; at first the last page, which is likely to be."""
+
+    def __init__(self) -> None:
+        self._pages: OrderedDict[ObjectRef, int] = OrderedDict()
+
+    def get(self, source: ObjectRef, pages: int) -> int:
+        return self._pages.get(source, pages)
+
+    def remember(self, source: ObjectRef, page: int) -> None:
+        self._pages[source] = page
+        self._pages.move_to_end(source)
+        if len(self._pages) > REMEMBERED_JOBS:
+            self._pages.popitem(last=False)
+
+
+async def is_missing_any(
+    source: ObjectRef, pages: int, ended: int, bucket: Bucket, missing: MissingPages
+) -> bool:
+    """Tell whether pages are missing, now that page `ended` is in the ledger.
+
+    One request while the remembered page is missing; one listing more whenever it is not.
+    """
+    watched = missing.get(source, pages)
+    if watched not in (ended, NONE_MISSING) and not await ledger.look(bucket, source, watched):
+        return True
+    page = await _highest_missing(source, watched, bucket)
+    if page is not None:
+        missing.remember(source, page)
+    return page is not None
+
+
+async def _highest_missing(source: ObjectRef, top: int, bucket: Bucket) -> int | None:
+    """Find the highest page not in the ledger, from `top` down, a shard of names at a time.
+
+    A listing ends just behind the top page's name: there is no name for a page after 99,999.
+    """
+    while top > 0:
+        bottom = max(1, top - SHARD_PAGES + 1)
+        names = await bucket.names(
+            layout.pages_prefix(source), start=layout.page(source, bottom), end=layout.page(source, top) + "~"
+        )
+        present = {layout.page_of(source, name) for name in names}
+        for page in range(top, bottom - 1, -1):
+            if page not in present:
+                return page
+        top = bottom - 1
+    return None
