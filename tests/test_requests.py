@@ -38,7 +38,7 @@ def at_random(tasks: list[PageTask]) -> list[PageTask]:
     return seeded(1).sample(tasks, len(tasks))
 
 
-async def _live(
+async def live(
     house: House, pages: int, order: Callable[[list[PageTask]], list[PageTask]], width: int
 ) -> None:
     await house.take_in(house.drop("a.pdf", pages))
@@ -69,7 +69,7 @@ def test_a_page_costs_the_same_in_a_document_of_any_length(
     tmp_path: Path, pages: int, order: Callable[[list[PageTask]], list[PageTask]]
 ) -> None:
     house = build_house(tmp_path, document_pages=10_000)
-    asyncio.run(_live(house, pages, order, 1))
+    asyncio.run(live(house, pages, order, 1))
     spent = cost(house, pages)
     assert spent["total"] <= PER_PAGE_LIMIT[pages], spent
     if order is at_random:
@@ -80,7 +80,7 @@ def test_a_page_costs_the_same_in_a_document_of_any_length(
 def test_pages_side_by_side_cost_no_more_and_assembling_takes_a_bounded_share(tmp_path: Path) -> None:
     house = build_house(tmp_path)
     house.line.delays = 3
-    asyncio.run(_live(house, 1_000, at_random, 96))
+    asyncio.run(live(house, 1_000, at_random, 96))
     spent = cost(house, 1_000)
     assert spent["total"] <= 5.5, spent
     assert house.line.busiest["body"] <= ledger.READERS
