@@ -10,7 +10,7 @@ import random
 import sys
 import tempfile
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,9 +138,11 @@ async def on_upload(event: CloudEvent) -> None:
     An error here is a 500, and Eventarc sends the event again.
     """
     data = event.get_data()
+    about: dict[str, object] = {}
 
     async def take_in() -> None:
-        upload = read_upload(data)
+        upload = read_upload(data, trace=str(event.get("traceparent") or event.get("id") or ""))
+        about.update(source=str(upload.source), trace=upload.trace)
         if event["type"] == FINALIZED:
             await fan_out(upload, house().fan_out)
         elif event["type"] == DELETED:
@@ -148,7 +150,7 @@ async def on_upload(event: CloudEvent) -> None:
         else:
             raise JunkMessage("the event is neither of a finalized nor of a deleted object")
 
-    await _do(take_in, repr(data).encode())
+    await _do(take_in, repr(data).encode(), about)
 
 
 @functions_framework.aio.http
@@ -166,42 +168,43 @@ async def on_dead_letter(request: Request) -> Response:
 async def _answer(request: Request, deed: Callable[[Delivery], Awaitable[object]]) -> Response:
     """Do the deed for a pushed page task; the status says whether Pub/Sub shall send it again."""
     body = await request.body()
+    about: dict[str, object] = {}
 
     async def do_it() -> None:
-        await deed(read_push(body))
+        delivery = read_push(body)
+        task = delivery.task
+        about.update(
+            source=str(task.source), page=task.page, attempt=delivery.attempt, trace=task.trace or None
+        )
+        await deed(delivery)
 
     try:
-        await _do(do_it, body)
+        await _do(do_it, body, about)
     except BucketscribeError as error:
         return Response(status_code=status_of(error))
     return Response(status_code=204)
 
 
-async def _do(deed: Callable[[], Awaitable[None]], message: bytes) -> None:
+async def _do(deed: Callable[[], Awaitable[None]], message: bytes, about: Mapping[str, object]) -> None:
     """Do a deed; set a junk message aside; log whatever else is wrong and raise it as an error of ours.
 
-    A foreign error's own words are not repeated anywhere: they may hold what stood on a page.
+    `about` is filled in by the deed as it learns what the message is about. A foreign error's own words are
+    not repeated anywhere: they may hold what stood on a page.
     """
     try:
         try:
             await deed()
         except JunkMessage as junk:
             sha256 = await rejects.keep(house().finisher.output_bucket, house().finisher.clock, message, junk)
-            log(Severity.ERROR, "message rejected", code=junk.code, reason=str(junk), sha256=sha256)
+            log(Severity.ERROR, "message rejected", code=junk.code, reason=str(junk), sha256=sha256, **about)
     except BucketscribeError as error:
-        log(
-            Severity.WARNING if isinstance(error, PASSING) else Severity.ERROR,
-            "refused, to be tried again",
-            code=error.code,
-            reason=str(error),
-        )
+        severity = Severity.WARNING if isinstance(error, PASSING) else Severity.ERROR
+        log(severity, "refused, to be tried again", code=error.code, reason=str(error), **about)
         raise
     except Exception as error:
-        where = [
-            f"{Path(frame.filename).stem}.{frame.name}:{frame.lineno}"
-            for frame in traceback.extract_tb(error.__traceback__)
-        ]
-        log(Severity.ERROR, "unknown error", error=type(error).__name__, where=where)
+        frames = traceback.extract_tb(error.__traceback__)
+        where = [f"{Path(frame.filename).stem}.{frame.name}:{frame.lineno}" for frame in frames]
+        log(Severity.ERROR, "unknown error", error=type(error).__name__, where=where, **about)
         raise BucketscribeError(f"unknown error: {type(error).__name__}") from None
 
 

@@ -168,7 +168,9 @@ class TestPageTaskDoor:
 
         asyncio.run(run())
 
-    def test_a_model_that_is_away_refuses_the_page_and_fails_nothing(self, monkeypatch: pytest.MonkeyPatch):
+    def test_a_model_that_is_away_refuses_the_page_and_fails_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ):
         async def run() -> None:
             sample = (ROOT / "samples" / "documents" / "table.pdf").read_bytes()
             generation = await put("a.pdf", sample)
@@ -178,6 +180,14 @@ class TestPageTaskDoor:
             assert await outbox() == {}
 
         asyncio.run(run())
+        (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+        assert (line["severity"], line["code"], line["page"], line["attempt"]) == (
+            "WARNING",
+            "model_busy",
+            1,
+            1,
+        )
+        assert line["source"].startswith("gs://in/a.pdf#")
 
     def test_a_task_of_a_deleted_source_ends_its_page(self, monkeypatch: pytest.MonkeyPatch):
         async def run() -> None:

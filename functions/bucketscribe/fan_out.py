@@ -207,7 +207,14 @@ async def _publish(job: Job, pages: int, house: FanOut) -> None:
     express = pages <= house.settings.express_pages
     lane = Lane.EXPRESS if express else Lane.BULK
     tasks = [
-        PageTask(source=job.source, page=page, pages=pages, lane=lane, profile=job.profile.name)
+        PageTask(
+            source=job.source,
+            page=page,
+            pages=pages,
+            lane=lane,
+            profile=job.profile.name,
+            trace=job.upload.trace,
+        )
         for page in range(1, pages + 1)
     ]
     await (house.express if express else house.bulk).publish([task_message(task) for task in tasks])

@@ -83,8 +83,8 @@ class _Task(msgspec.Struct, kw_only=True):
     trace: Annotated[str, Meta(max_length=256)] = ""
 
 
-def read_upload(data: object) -> Upload:
-    """Decode a finalized event's data. Raises JunkMessage."""
+def read_upload(data: object, *, trace: str = "") -> Upload:
+    """Decode a finalized or deleted event's data. Raises JunkMessage."""
     found = _convert(data, _StorageObject, "storage event")
     try:
         (found.bucket + found.name + found.content_type + found.crc32c).encode()
@@ -97,6 +97,7 @@ def read_upload(data: object) -> Upload:
         content_type=found.content_type,
         crc32c=found.crc32c,
         uploaded_at=found.time_created,
+        trace=trace,
     )
 
 

@@ -83,13 +83,16 @@ class ObjectRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """What the finalized event says of a new object, before a byte of it is fetched."""
+    """What the finalized event says of a new object, before a byte of it is fetched. `trace` ties the log
+    lines of all its pages together.
+    """
 
     source: ObjectRef
     size: int
     content_type: str
     crc32c: str
     uploaded_at: datetime
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
