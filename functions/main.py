@@ -22,6 +22,7 @@ from starlette.responses import Response
 from bucketscribe import publisher, rejects, storage
 from bucketscribe.clock import SystemClock
 from bucketscribe.document_cache import DocumentCache
+from bucketscribe.drawing import Drawing
 from bucketscribe.errors import (
     BucketscribeError,
     CloudError,
@@ -43,11 +44,12 @@ from bucketscribe.lightonocr_client import LightOnOCRClient
 from bucketscribe.logs import Severity, log
 from bucketscribe.messages import DELETED, FINALIZED, read_push, read_upload
 from bucketscribe.model import Delivery
+from bucketscribe.ports import Bucket, Topic
 from bucketscribe.render import Limits
 from bucketscribe.render_pool import RenderPool
 from bucketscribe.settings import PROFILES, Settings
 from bucketscribe.transcribe import Transcriber, transcribe
-from bucketscribe.turns import Turns
+from bucketscribe.turns import Places, Turns
 
 MIB = 1024 * 1024
 
@@ -82,52 +84,62 @@ def house() -> House:
 
 def build(settings: Settings) -> House:
     """Wire the house. Raises SettingsError when the OCR service's URL would carry a token in the clear."""
-    buckets = storage.make_client()
     topics = publisher.make_client()
-    clock = SystemClock()
-    finisher = Finisher(
-        input_bucket=storage.open_bucket(settings.input_bucket, client=buckets),
-        output_bucket=storage.open_bucket(settings.output_bucket, client=buckets),
-        finished=publisher.open_topic(settings.project, settings.finished_topic, client=topics),
-        clock=clock,
-        retention=settings.retention,
-    )
-    cache = DocumentCache(
-        finisher.input_bucket,
-        Path(tempfile.mkdtemp(prefix="bucketscribe-")),
-        limit_bytes=settings.cache_mib * MIB,
-    )
-    renderer = RenderPool(
-        workers=settings.render_workers,
-        seconds=settings.render_seconds,
-        memory_mib=settings.render_mib,
-        encoding=settings.image_encoding,
-        limits=Limits(max_pages=settings.document_pages, max_pixels=settings.image_pixels),
-    )
+    open_topic = functools.partial(publisher.open_topic, settings.project, client=topics)
+    finisher = _finisher(settings, open_topic(settings.finished_topic))
+    lanes = {"express": open_topic(settings.express_topic), "bulk": open_topic(settings.bulk_topic)}
+    drawing = _drawing(settings, finisher.input_bucket)
     reader = LightOnOCRClient(
         settings.ocr_url, auth=identity_for(settings.ocr_url), connections=settings.pages_at_gpu
     )
-    lanes = {
-        "express": publisher.open_topic(settings.project, settings.express_topic, client=topics),
-        "bulk": publisher.open_topic(settings.project, settings.bulk_topic, client=topics),
-    }
     return House(
         finisher=finisher,
         fan_out=FanOut(
-            settings=settings, finisher=finisher, cache=cache, renderer=renderer, reader=reader, **lanes
+            settings=settings,
+            finisher=finisher,
+            cache=drawing.cache,
+            renderer=drawing.renderer,
+            reader=reader,
+            **lanes,
         ),
         transcriber=Transcriber(
             settings=settings,
             profiles=PROFILES,
             finisher=finisher,
-            cache=cache,
-            renderer=renderer,
+            drawing=drawing,
             reader=reader,
             turns=Turns(places=settings.pages_at_gpu, waiting=settings.pages_waiting),
-            clock=clock,
+            clock=finisher.clock,
             chance=random.Random(),  # noqa: S311 - spreads pauses, guards nothing
         ),
         give_up=GiveUp(settings=settings, finisher=finisher, **lanes),
+    )
+
+
+def _finisher(settings: Settings, finished: Topic) -> Finisher:
+    client = storage.make_client()
+    return Finisher(
+        input_bucket=storage.open_bucket(settings.input_bucket, client=client),
+        output_bucket=storage.open_bucket(settings.output_bucket, client=client),
+        finished=finished,
+        clock=SystemClock(),
+        retention=settings.retention,
+    )
+
+
+def _drawing(settings: Settings, input_bucket: Bucket) -> Drawing:
+    folder = Path(tempfile.mkdtemp(prefix="bucketscribe-"))
+    return Drawing(
+        input_bucket=input_bucket,
+        cache=DocumentCache(input_bucket, folder, limit_bytes=settings.cache_mib * MIB),
+        renderer=RenderPool(
+            workers=settings.render_workers,
+            seconds=settings.render_seconds,
+            memory_mib=settings.render_mib,
+            encoding=settings.image_encoding,
+            limits=Limits(max_pages=settings.document_pages, max_pixels=settings.image_pixels),
+        ),
+        places=Places(places=settings.render_workers, where="at the render processes"),
     )
 
 
@@ -150,7 +162,11 @@ async def on_upload(event: CloudEvent) -> None:
         else:
             raise JunkMessage("the event is neither of a finalized nor of a deleted object")
 
-    await _do(take_in, repr(data).encode(), about)
+    try:
+        await _do(take_in, repr(data).encode(), about)
+    except BucketscribeError as error:
+        # Without its cause: the framework prints the whole chain, and foreign errors' words with it.
+        raise type(error)(str(error)) from None
 
 
 @functions_framework.aio.http

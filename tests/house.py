@@ -22,6 +22,7 @@ import jsonschema
 import bucketscribe
 from bucketscribe import layout, markdown
 from bucketscribe.document_cache import DocumentCache
+from bucketscribe.drawing import Drawing
 from bucketscribe.errors import BucketscribeError
 from bucketscribe.fan_out import FannedOut, FanOut, fan_out
 from bucketscribe.finish import End, Finisher
@@ -30,7 +31,7 @@ from bucketscribe.messages import read_push, task_message
 from bucketscribe.model import Delivery, Lane, Message, ObjectRef, PageStatus, PageTask, Upload
 from bucketscribe.settings import PROFILES, Settings
 from bucketscribe.transcribe import Transcriber, transcribe
-from bucketscribe.turns import Turns
+from bucketscribe.turns import Places, Turns
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.clock import FakeClock
 from tests.fakes.line import BucketOverLine, InstanceDied, Line, TopicOverLine, seeded
@@ -116,8 +117,12 @@ class House:
             settings=self.settings,
             profiles=PROFILES,
             finisher=finisher,
-            cache=cache,
-            renderer=self.renderer,
+            drawing=Drawing(
+                input_bucket=finisher.input_bucket,
+                cache=cache,
+                renderer=self.renderer,
+                places=Places(places=self.settings.render_workers, where="at the render processes"),
+            ),
             reader=self.scribe,
             turns=Turns(places=self.settings.pages_at_gpu, waiting=self.settings.pages_waiting),
             clock=self.clock,

@@ -40,6 +40,9 @@ GOOD = {
     "a chorus": "Row, row, row your boat,\nGently down the stream.\n" * 12,
     "math": "$$\\sum_{i=0}^{n} x_i$$\n" * 20,
     "the page's own words": "This page intentionally left blank\n",
+    "a saying": "There is no text without subtext. Exhibit A, 3 May 1921.\n",
+    "a witness": "There are no text messages on the phone, the witness said.\n",
+    "an empty page in a story": "The page is empty. The ink has run out.\n",
     "the page's own words, full": "THIS PAGE IS INTENTIONALLY LEFT BLANK.",
     "a warning": "There is no lifeguard on duty.",
     "talk of content in a longer page": "There is no content in this section.\n"

@@ -9,6 +9,7 @@
                completion       is anything missing? at a constant number of requests a page
     the books  ledger           page objects: written once, replaced only by better ones
                publication      a finished document put before its readers: text, record, event
+               drawing          a page's image: fetched and drawn in its turn, within the budget
                asking           the model asked for one page until an answer may stand; notes
                rejects          what could not be understood, kept under rejected/
     walls      storage          google.cloud.storage

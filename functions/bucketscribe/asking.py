@@ -17,14 +17,23 @@ from bucketscribe.settings import Settings
 # Answers that another plain try would only repeat: the request itself is refused, the page is too dense.
 _FINAL = frozenset({"model_rejected", "model_truncated"})
 
+# For a note that says all calls are used up and not what for, which none of ours does.
+_NO_CALL_LEFT = PageFault(code="model_empty", message="the page had no model call left")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A text that may stand, or the fault of the last one; `calls` are those used so far, all told."""
+    """What came of it: a text that may stand, when `fault` is None; else what the model last said, if it said
+    anything, and what was wrong with it.
+    """
 
     text: PageText | None
     fault: PageFault | None
-    calls: int
+
+
+def is_spent(note: PageNote, settings: Settings) -> bool:
+    """Tell whether a page has used up its model calls, or those of them that may time out."""
+    return note.calls >= settings.model_calls or note.timeouts >= settings.model_timeouts
 
 
 class Asking:
@@ -37,42 +46,57 @@ class Asking:
         self._generation = 0
         self._kept = self._note = PageNote(page=page)
 
+    @property
+    def calls(self) -> int:
+        """Tell how many model calls the page has used, as far as this delivery knows."""
+        return self._note.calls
+
     async def recall(self) -> None:
-        """Read the note that an earlier delivery may have left. One request."""
+        """Read the note that an earlier delivery may have left."""
         stored = await self._bucket.read(self._name)
         if stored:
-            self._kept = self._note = records.decode_note(stored.data)
+            spent = self._spent()
+            self._kept = records.decode_note(stored.data)
             self._generation = stored.info.generation
+            self._note = replace(
+                self._kept,
+                calls=self._kept.calls + spent.calls,
+                timeouts=self._kept.timeouts + spent.timeouts,
+                fault=spent.fault or self._kept.fault,
+            )
 
     async def remember(self) -> None:
-        """Keep what this delivery used up, if it did; of two writers either's note will do."""
-        if self._note == self._kept:
-            return
-        try:
-            await self._bucket.write(
-                self._name,
-                records.encode_note(self._note),
-                content_type=records.JSON,
-                if_generation=self._generation,
-            )
-        except WriteConflict:
-            return
+        """Keep what this delivery used up, if it did; beside what somebody else has kept meanwhile."""
+        while self._note != self._kept:
+            try:
+                await self._bucket.write(
+                    self._name,
+                    records.encode_note(self._note),
+                    content_type=records.JSON,
+                    if_generation=self._generation,
+                )
+            except WriteConflict:
+                self._generation = 0
+                await self.recall()
+            else:
+                return
 
     async def ask(self, image: PageImage, reader: Reader, profile: Profile, budget: Budget) -> Answer:
         """Ask once, and plainly once more if the answer is no good and time is left.
 
         Raises OutOfTime, and the reader's errors that another delivery may mend.
         """
-        while self._note.calls < self._settings.model_calls:
+        text = None
+        while not is_spent(self._note, self._settings):
             if budget.waitable() < 0:
                 raise OutOfTime("no time is left for a model call in this delivery")
             text, fault = await self._call(image, reader, profile, budget)
             if fault is None:
-                return Answer(text=text, fault=None, calls=self._note.calls)
+                return Answer(text=text, fault=None)
             self._note = replace(self._note, fault=fault)
             if fault.code in _FINAL or (quality.is_faint(image) and fault.code in quality.NOTHING_READ):
                 break
-        return Answer(text=None, fault=self._note.fault, calls=self._note.calls)
+        return Answer(text=text, fault=self._note.fault or _NO_CALL_LEFT)
 
     async def _call(
         self, image: PageImage, reader: Reader, profile: Profile, budget: Budget
@@ -86,10 +110,18 @@ class Asking:
             return None, PageFault(code=error.code, message=str(error))
         except ModelTimeout as error:
             fault = PageFault(code=error.code, message=str(error))
-            timeouts = self._note.timeouts + 1
-            self._note = replace(self._note, calls=calls, timeouts=timeouts, fault=fault)
-            if timeouts < self._settings.model_timeouts:
+            self._note = replace(self._note, calls=calls, timeouts=self._note.timeouts + 1, fault=fault)
+            if not is_spent(self._note, self._settings):
                 raise
             return None, fault
         self._note = replace(self._note, calls=calls)
         return text, quality.fault(text)
+
+    def _spent(self) -> PageNote:
+        """Tell what this delivery has used up beyond what was kept."""
+        return PageNote(
+            page=self._note.page,
+            calls=self._note.calls - self._kept.calls,
+            timeouts=self._note.timeouts - self._kept.timeouts,
+            fault=self._note.fault if self._note.fault != self._kept.fault else None,
+        )

@@ -30,6 +30,9 @@ from bucketscribe.settings import Settings
 
 MIB = 1024 * 1024
 
+# What a warm-up call may take to fetch its id token and to arrive; a GPU that is awake has answered by then.
+WARM_UP_SECONDS = 2.0
+
 
 class FannedOut(StrEnum):
     """What became of an upload."""
@@ -139,7 +142,8 @@ async def _plan_and_publish(opened: _OpenJob, house: FanOut) -> FannedOut:
         await _publish(planned.job, planned.job.pages or 0, house)
         await _mark_published(planned, house)
     finally:
-        # The call was made to wake a GPU, and the waking goes on without it.
+        # The call is made to wake a GPU. Once it has arrived the waking goes on without it.
+        await asyncio.wait({warm_up}, timeout=WARM_UP_SECONDS)
         warm_up.cancel()
     return FannedOut.PUBLISHED
 

@@ -12,7 +12,6 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from weakref import WeakValueDictionary
 
 from bucketscribe import completion, layout, ledger, markdown, publication, records
 from bucketscribe.completion import MissingPages
@@ -61,7 +60,7 @@ class Finisher:
     clock: Clock
     retention: Retention = Retention.KEEP
     missing: MissingPages = field(default_factory=MissingPages)
-    tails: WeakValueDictionary[ObjectRef, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    tails: dict[ObjectRef, "asyncio.Task[End]"] = field(default_factory=dict)
 
     def refuse_strangers(self, source: ObjectRef) -> None:
         """Raise JunkMessage for what is about another bucket than the input bucket."""
@@ -85,11 +84,24 @@ async def check(source: ObjectRef, pages: int, ended: int, finisher: Finisher) -
 async def finish(source: ObjectRef, finisher: Finisher) -> End:
     """Do the tail of the protocol for a job that is still there. Safe to do twice, or by two at once.
 
-    Within an instance one does it and the others wait for him, then find the job closed: of pages that end
-    side by side many find nothing missing, and each would read the whole document.
+    Within an instance one does it and the others take his outcome for theirs: of pages that end side by side
+    many find nothing missing, and each would read the whole document. Only "waiting" is not taken: it was
+    found before the page of him who asks had ended.
     """
-    async with finisher.tails.setdefault(source, asyncio.Lock()):
-        return await _finish(source, finisher)
+    while source in finisher.tails:
+        end = await asyncio.shield(finisher.tails[source])
+        if end is not End.WAITING:
+            return end
+    tail = asyncio.create_task(_finish(source, finisher))
+    finisher.tails[source] = tail
+    tail.add_done_callback(lambda done: _forget_tail(source, done, finisher))
+    return await asyncio.shield(tail)
+
+
+def _forget_tail(source: ObjectRef, tail: "asyncio.Task[End]", finisher: Finisher) -> None:
+    del finisher.tails[source]
+    if not tail.cancelled():
+        tail.exception()  # looked at, so that a failure whose waiters are all gone is not logged as unseen
 
 
 async def _finish(source: ObjectRef, finisher: Finisher) -> End:
@@ -193,15 +205,20 @@ async def _publish(
         return End.CLOSED
     await finisher.finished.publish([publication.event(record)])
     await close(source, finisher)
+    _log_finished(record)
+    return End.FINISHED
+
+
+def _log_finished(record: DocumentRecord) -> None:
     log(
         Severity.INFO if record.status is DocumentStatus.COMPLETE else Severity.WARNING,
         "document finished",
-        source=str(source),
+        source=str(record.job.source),
         status=record.status.value,
         code=record.fault.code if record.fault else None,
+        trace=record.job.upload.trace or None,
         **records.counts(record),
     )
-    return End.FINISHED
 
 
 def _highest_absent(job: Job, found: Sequence[Entry]) -> int | None:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from bucketscribe import finish, layout, ledger, markdown, records
+from bucketscribe.asking import is_spent
 from bucketscribe.finish import Finisher
 from bucketscribe.logs import Severity, log
 from bucketscribe.messages import task_message
@@ -49,11 +50,12 @@ async def give_up(delivery: Delivery, house: GiveUp) -> GaveUp:
     stored = await bucket.read(layout.job(task.source))
     if stored is None:
         return GaveUp.CLOSED
-    if await ledger.look(bucket, task.source, task.page):
+    if await ledger.has_ended(bucket, task):
         await finish.check(task.source, task.pages, task.page, house.finisher)
         return GaveUp.DONE
     note = await _note(task, house)
-    fault = _own_fault(note, house) or _overdue(records.decode_job(stored.data), note, house)
+    own = note.fault if is_spent(note, house.settings) else None
+    fault = own or _overdue(records.decode_job(stored.data), note, house)
     if fault is None:
         await _park(delivery, house)
         return GaveUp.PARKED
@@ -64,15 +66,6 @@ async def give_up(delivery: Delivery, house: GiveUp) -> GaveUp:
 async def _note(task: PageTask, house: GiveUp) -> PageNote:
     stored = await house.finisher.output_bucket.read(layout.note(task.source, task.page))
     return records.decode_note(stored.data) if stored else PageNote(page=task.page)
-
-
-def _own_fault(note: PageNote, house: GiveUp) -> PageFault | None:
-    """Name the page's own fault, if that has used up what the page had; one bad answer before an outage has
-    not.
-    """
-    settings = house.settings
-    spent = note.calls >= settings.model_calls or note.timeouts >= settings.model_timeouts
-    return note.fault if spent else None
 
 
 def _overdue(job: Job, note: PageNote, house: GiveUp) -> PageFault | None:

@@ -7,6 +7,7 @@ import asyncio
 import functools
 import ipaddress
 from collections.abc import AsyncGenerator, Callable, Generator
+from datetime import UTC, datetime
 from typing import Protocol
 
 import google.auth.exceptions
@@ -32,6 +33,9 @@ class IdTokenCredentials(Protocol):
 
     @property
     def valid(self) -> bool: ...
+
+    @property
+    def expiry(self) -> datetime | None: ...
 
     def refresh(self, request: object) -> None:
         """Fetch a new token; blocks. Raises GoogleAuthError."""
@@ -109,10 +113,19 @@ class CloudRunIdentity(httpx.Auth):
         try:
             await asyncio.shield(self._refreshing)
         except google.auth.exceptions.GoogleAuthError as error:
+            if self._is_still_good():
+                return
             raise AuthDenied(
                 f"no id token for {self._audience} could be fetched ({type(error).__name__}); look at the"
                 " instance's service account, or at GOOGLE_APPLICATION_CREDENTIALS"
             ) from error
+
+    def _is_still_good(self) -> bool:
+        """Tell whether the old token holds yet: google-auth calls it invalid 3:45 min before its end, and in
+        these a metadata server that is away for a moment need not stop anybody.
+        """
+        expiry = self._credentials.expiry if self._credentials else None  # naive, in UTC
+        return expiry is not None and expiry > datetime.now(UTC).replace(tzinfo=None)
 
     async def _refresh(self) -> None:
         self._credentials = await asyncio.to_thread(self._refreshed_credentials)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bucketscribe import layout, records
 from bucketscribe.errors import WriteConflict
-from bucketscribe.model import ObjectInfo, ObjectRef, PageRecord, StoredPage
+from bucketscribe.model import ObjectInfo, ObjectRef, PageRecord, PageTask, StoredPage
 from bucketscribe.ports import Bucket
 
 # Bodies read at once for one document: a small share of the connections, so that nobody starves.
@@ -28,6 +28,12 @@ async def look(bucket: Bucket, source: ObjectRef, page: int) -> PageRecord | Non
     """Tell how a page ended; None while it has not. One request."""
     info = await bucket.look(layout.page(source, page))
     return records.page_record(info.metadata) if info else None
+
+
+async def has_ended(bucket: Bucket, task: PageTask) -> bool:
+    """Tell whether a task's page has ended already, in its edition or a later one. One request."""
+    found = await look(bucket, task.source, task.page)
+    return found is not None and found.edition >= task.edition
 
 
 async def write(bucket: Bucket, source: ObjectRef, record: PageRecord, body: str) -> PageRecord:
@@ -71,7 +77,8 @@ async def entries(bucket: Bucket, source: ObjectRef) -> list[Entry]:
 async def read(entries: Sequence[Entry], bucket: Bucket) -> tuple[StoredPage, ...]:
     """Read the pages' bodies, each of the generation that was listed, a request a page.
 
-    Raises WriteConflict when one was replaced meanwhile: then the ledger is to be listed again.
+    The first failure ends the others. Raises WriteConflict when one was replaced meanwhile: then the ledger
+    is to be listed again.
     """
     share = asyncio.Semaphore(READERS)
 
@@ -87,7 +94,12 @@ async def read(entries: Sequence[Entry], bucket: Bucket) -> tuple[StoredPage, ..
             markdown=data.decode(),
         )
 
-    return tuple(await asyncio.gather(*(page(entry) for entry in entries)))
+    try:
+        async with asyncio.TaskGroup() as group:
+            pages = [group.create_task(page(entry)) for entry in entries]
+    except ExceptionGroup as group_of_errors:
+        raise group_of_errors.exceptions[0] from None
+    return tuple(each.result() for each in pages)
 
 
 def is_better(new: PageRecord, standing: PageRecord) -> bool:

@@ -32,6 +32,7 @@ PAGE_TASK_SCHEMA = "bucketscribe.page-task/1"
 FINISHED_SCHEMA = "bucketscribe.finished/1"
 
 _PAGES_LIMIT = 99_999
+_TRACE_LIMIT = 256
 _SCHEMA = re.compile(r"bucketscribe\.page-task/([1-9][0-9]{0,8})")
 
 # Characters of a decoder's complaint that are repeated: it may quote what it could not take.
@@ -80,7 +81,7 @@ class _Task(msgspec.Struct, kw_only=True):
     lane: Lane
     profile: Annotated[str, Meta(min_length=1, max_length=256)]
     edition: Annotated[int, Meta(ge=0, le=2**31)] = 0
-    trace: Annotated[str, Meta(max_length=256)] = ""
+    trace: Annotated[str, Meta(max_length=_TRACE_LIMIT)] = ""
 
 
 def read_upload(data: object, *, trace: str = "") -> Upload:
@@ -97,7 +98,7 @@ def read_upload(data: object, *, trace: str = "") -> Upload:
         content_type=found.content_type,
         crc32c=found.crc32c,
         uploaded_at=found.time_created,
-        trace=trace,
+        trace=trace.encode("ascii", "replace").decode()[:_TRACE_LIMIT],
     )
 
 

@@ -244,7 +244,9 @@ class StoredPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentRecord:
-    """The whole account of a document. `faults` of a document that could not be opened stand here alone."""
+    """The whole account of a document. A document that could not be opened has
+    no pages, only a `fault`.
+    """
 
     job: Job
     status: DocumentStatus

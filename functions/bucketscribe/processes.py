@@ -113,8 +113,10 @@ class Processes:
             await asyncio.wait({waiting}, timeout=seconds)
             if not waiting.done():
                 raise BrokenProcessPool(f"no answer within {seconds:.0f} s")
-            if waiting.cancelled():  # by `close`; when we are cancelled ourselves, we do not come here
-                raise BucketscribeError(CLOSED)
+            if waiting.cancelled():  # not by whoever waits here: then we would not come here
+                if self._closed:
+                    raise BucketscribeError(CLOSED)
+                raise BrokenProcessPool("it was put away while this task waited")
             return waiting.result()
         finally:
             future.cancel()  # type: ignore[no-untyped-call]

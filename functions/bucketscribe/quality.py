@@ -24,10 +24,13 @@ NOTHING_READ = frozenset({"model_empty", "blank_talk"})
 
 # What the model says of an empty page, in 40 of 40 runs under vLLM (third-party measurement, 2026). That a
 # page was intentionally left blank is what such pages say themselves, in print: a right reading.
+# Said of the image or the page, or said and no more: a witness may say that there is no text, too.
 _BLANK_TALK = re.compile(
-    r"\W*(?:there (?:is|are) no (?:visible |readable |discernible )?(?:content|text)\b"
-    r"|the (?:provided )?(?:image|page) (?:is|appears to be) (?:completely |entirely )?(?:blank|empty)\b"
-    r").{0,200}",
+    r"\W*(?:there (?:is|are) no (?:visible |readable |discernible )?(?:content|text)(?: or (?:content|text))?"
+    r"(?: elements?)?(?: (?:visible|present|found|here))?"
+    r"(?: (?:in|on|within) (?:the|this) (?:provided |given )?(?:image|page|document|picture)\b.{0,200}|\W*)"
+    r"|the (?:provided )?(?:image|page) (?:is|appears to be) (?:completely |entirely )?(?:blank|empty)"
+    r"(?: and\b.{0,200}|\W*))",
     re.IGNORECASE | re.DOTALL,
 )
 

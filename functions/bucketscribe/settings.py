@@ -209,6 +209,11 @@ _RULES: tuple[_Rule, ...] = (
         lambda reserve, page: reserve < page,
     ),
     _rule(
+        "model_timeouts must not exceed model_calls, of which they are a part",
+        "model_timeouts model_calls",
+        lambda timeouts, calls: timeouts <= calls,
+    ),
+    _rule(
         f"render_workers x render_mib + cache_mib + {HEADROOM_MIB} MiB must fit into memory_mib",
         "render_workers render_mib cache_mib memory_mib",
         lambda workers, each, cache, memory: workers * each + cache + HEADROOM_MIB <= memory,

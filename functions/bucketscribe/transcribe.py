@@ -7,14 +7,13 @@ ledger; see whether the document is done. Only what another try can mend leaves 
 import asyncio
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bucketscribe import finish, ledger, markdown, quality
 from bucketscribe.asking import Answer, Asking
 from bucketscribe.budget import Budget
-from bucketscribe.document_cache import DocumentCache
+from bucketscribe.drawing import Drawing
 from bucketscribe.errors import (
-    BucketscribeError,
     CloudError,
     LightOnOCRError,
     ModelBusy,
@@ -24,13 +23,12 @@ from bucketscribe.errors import (
     OutOfTime,
     RenderError,
     SourceGone,
-    StorageUnavailable,
     Superseded,
 )
 from bucketscribe.finish import End, Finisher
 from bucketscribe.logs import Severity, log
-from bucketscribe.model import Delivery, PageFault, PageImage, PageRecord, PageStatus, Profile
-from bucketscribe.ports import Clock, Reader, Renderer
+from bucketscribe.model import Delivery, PageFault, PageImage, PageRecord, PageStatus, PageText, Profile
+from bucketscribe.ports import Clock, Reader
 from bucketscribe.settings import Settings
 from bucketscribe.turns import Rank, Turns
 
@@ -45,8 +43,7 @@ class Transcriber:
     settings: Settings
     profiles: Mapping[str, Profile]
     finisher: Finisher
-    cache: DocumentCache
-    renderer: Renderer
+    drawing: Drawing
     reader: Reader
     turns: Turns
     clock: Clock
@@ -125,13 +122,12 @@ class _Reading:
             bucket=house.finisher.output_bucket,
             settings=house.settings,
         )
-        self._image: PageImage | None = None
+        self._seen: PageImage | None = None
         self._seconds: dict[str, float] = {}
 
     async def is_done(self) -> bool:
         """Tell whether this page has ended already, in this edition or a later one."""
-        found = await ledger.look(self._house.finisher.output_bucket, self._task.source, self._task.page)
-        return found is not None and found.edition >= self._task.edition
+        return await ledger.has_ended(self._house.finisher.output_bucket, self._task)
 
     async def end(self) -> _Ended | None:
         """Bring the page to its end; None when somebody else did so meanwhile."""
@@ -150,21 +146,20 @@ class _Reading:
     async def _turn_after_turn(self) -> _Ended | None:
         """Ask whenever the turn comes, until the service takes the page or no time is left for a call."""
         clock, turns = self._house.clock, self._house.turns
-        rank = Rank.of(self._task.lane)
-        for pause in self._pauses():
+        rank, pauses = self._house.drawing.rank(self._task), self._pauses()
+        while True:
             started = clock.monotonic()
             async with turns.place(rank, timeout_seconds=self._budget.waitable()):
-                self._spent("wait", started)
+                self._spend("wait", clock.monotonic() - started)
                 try:
                     return await self._in_turn()
                 except (ModelBusy, ModelCold):
+                    pause = next(pauses)
                     if self._budget.waitable() < pause:
                         raise
-            started = clock.monotonic()
+            self._spend("wait", pause)
             await clock.sleep(pause)
-            self._spent("wait", started)
             rank = Rank.AGAIN
-        return None
 
     def _pauses(self) -> Iterator[float]:
         """Yield seconds without end: 1, 2, 4 and so on up to half a minute, each spread by half."""
@@ -174,91 +169,77 @@ class _Reading:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _in_turn(self) -> _Ended | None:
-        self._image = image = self._image or await self._draw()
+        """Draw and ask. The image lives no longer than the place is held: drawing again is cheap, and so an
+        instance never holds more images than it has places.
+        """
+        image = await self._house.drawing.draw(
+            self._task,
+            self._profile.longest_edge_px,
+            budget=self._budget,
+            clock=self._house.clock.monotonic,
+            spend=self._spend,
+        )
+        self._seen = replace(image, data=b"")
         if image.blank:
             return self._ended(PageStatus.BLANK)
         if await self.is_done():
             return None
         answer = await self._ask(image)
-        if answer.text:
+        if answer.text and not answer.fault:
             body = await asyncio.to_thread(markdown.clean, answer.text.markdown)
-            return self._ended(PageStatus.OK, body, answer=answer)
-        fault = answer.fault or PageFault(code="model_empty", message="the page had no model call left")
-        if quality.is_faint(image) and fault.code in quality.NOTHING_READ:
-            return self._ended(PageStatus.BLANK, answer=answer, flags=(fault.code,))
-        return self._failed(fault, answer)
-
-    async def _draw(self) -> PageImage:
-        started = self._house.clock.monotonic()
-        async with self._house.cache.document(self._task.source) as path:
-            self._spent("fetch", started)
-            if path is None:
-                raise await self._why_gone()
-            started = self._house.clock.monotonic()
-            try:
-                edge = self._profile.longest_edge_px
-                return await self._house.renderer.page(path, self._task.page, edge)
-            finally:
-                self._spent("render", started)
-
-    async def _why_gone(self) -> BucketscribeError:
-        """Tell a source that was replaced from one that was deleted, and from one that is still there."""
-        source = self._task.source
-        live = await self._house.finisher.input_bucket.look(source.name)
-        if live is None:
-            return SourceGone("the document was deleted before this page was read")
-        if live.generation == source.generation:
-            return StorageUnavailable(f"fetching {source} found nothing, though it is there: try again")
-        return Superseded(f"a newer version than {source} is in the input bucket")
+            return self._ended(PageStatus.OK, body, text=answer.text)
+        fault = answer.fault
+        if fault and fault.code in quality.NOTHING_READ and quality.is_faint(image):
+            return self._ended(PageStatus.BLANK, text=answer.text, flags=(fault.code,))
+        return self._failed(fault, answer.text)
 
     async def _ask(self, image: PageImage) -> Answer:
         started = self._house.clock.monotonic()
+        stage = "ocr"
         try:
-            answer = await self._asking.ask(image, self._house.reader, self._profile, self._budget)
+            return await self._asking.ask(image, self._house.reader, self._profile, self._budget)
         except ModelUnavailable:
-            self._spent("wait", started)
+            stage = "wait"
             raise
-        self._spent("ocr", started)
-        return answer
+        finally:
+            self._spend(stage, self._house.clock.monotonic() - started)
 
     async def _without_image(self, error: RenderError) -> _Ended:
         """Take the PDF's own text for a page that cannot be drawn, else end it failed."""
         try:
-            body = markdown.clean(await self._text_layer())
-        except RenderError:
-            body = ""
+            text = await self._house.drawing.text_layer(self._task, budget=self._budget)
+        except (RenderError, SourceGone):
+            text = ""
+        body = await asyncio.to_thread(markdown.clean, text)
         if body:
             return self._ended(PageStatus.TEXT_LAYER, body, flags=(error.code,))
         return self._failed(PageFault(code=error.code, message=str(error)))
 
-    async def _text_layer(self) -> str:
-        async with self._house.cache.document(self._task.source) as path:
-            return await self._house.renderer.text_layer(path, self._task.page) if path else ""
-
-    def _failed(self, fault: PageFault, answer: Answer | None = None) -> _Ended:
+    def _failed(self, fault: PageFault | None, text: PageText | None = None) -> _Ended:
+        fault = fault or PageFault(code="model_empty", message="the page had no model call left")
         body = markdown.failed_body(self._task.page, fault.code)
-        return self._ended(PageStatus.FAILED, body, answer=answer, fault=fault)
+        return self._ended(PageStatus.FAILED, body, text=text, fault=fault)
 
     def _ended(
         self,
         status: PageStatus,
         body: str = "",
         *,
-        answer: Answer | None = None,
+        text: PageText | None = None,
         flags: tuple[str, ...] = (),
         fault: PageFault | None = None,
     ) -> _Ended:
-        image, text = self._image, answer.text if answer else None
+        seen = self._seen
         record = PageRecord(
             page=self._task.page,
             status=status,
             edition=self._task.edition,
-            label=image.label if image else None,
-            width_px=image.width if image else None,
-            height_px=image.height if image else None,
-            rotation=image.rotation if image else 0,
-            ink=round(image.ink, 6) if image else None,
-            attempts=answer.calls if answer else 0,
+            label=seen.label if seen else None,
+            width_px=seen.width if seen else None,
+            height_px=seen.height if seen else None,
+            rotation=seen.rotation if seen else 0,
+            ink=round(seen.ink, 6) if seen else None,
+            attempts=self._asking.calls,
             model=text.model if text else None,
             finish_reason=text.finish_reason if text else None,
             prompt_tokens=text.prompt_tokens if text else 0,
@@ -269,5 +250,5 @@ class _Reading:
         )
         return _Ended(record=record, body=body)
 
-    def _spent(self, stage: str, started: float) -> None:
-        self._seconds[stage] = self._seconds.get(stage, 0.0) + self._house.clock.monotonic() - started
+    def _spend(self, stage: str, seconds: float) -> None:
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
