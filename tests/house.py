@@ -103,6 +103,7 @@ class House:
             finisher.input_bucket,
             self.folder / str(self.instances),
             limit_bytes=self.settings.cache_mib * 1024**2,
+            monotonic=self.clock.monotonic,
         )
         self.fan_out = FanOut(
             settings=self.settings,

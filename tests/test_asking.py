@@ -1,11 +1,12 @@
 """Asking the model for one page until an answer may stand, within the calls that the page has."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from bucketscribe import layout, records
-from bucketscribe.asking import Answer, Asking
+from bucketscribe.asking import Asking
 from bucketscribe.budget import Budget
 from bucketscribe.errors import (
     AuthDenied,
@@ -15,7 +16,7 @@ from bucketscribe.errors import (
     ModelTimeout,
     OutOfTime,
 )
-from bucketscribe.model import ObjectRef, PageImage, PageNote, PageText
+from bucketscribe.model import ObjectRef, PageFault, PageImage, PageNote, PageText
 from bucketscribe.settings import PROFILES
 from tests.fakes.renderer import INK, SPECK
 from tests.fakes.scribe import answer
@@ -41,15 +42,25 @@ def budget(house: House) -> Budget:
     return Budget(house.clock, seconds=540.0, reserve_seconds=300.0)
 
 
-async def one_delivery(house: House, ink: float = INK) -> Answer:
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a delivery found: a text that may stand, or the last answer's fault, after so many calls."""
+
+    text: PageText | None
+    fault: PageFault | None
+    calls: int
+
+
+async def one_delivery(house: House, ink: float = INK) -> Found:
     """Recall, ask, and remember whatever leaves as an error, as the deed does."""
     page = asking(house)
     await page.recall()
     try:
-        return await page.ask(image(ink), house.scribe, PROFILE, budget(house))
+        answer = await page.ask(image(ink), house.scribe, PROFILE, budget(house))
     except (OutOfTime, LightOnOCRError):
         await page.remember()
         raise
+    return Found(text=None if answer.fault else answer.text, fault=answer.fault, calls=page.calls)
 
 
 def note(house: House) -> PageNote | None:
@@ -146,8 +157,6 @@ async def test_a_timeout_is_remembered_and_the_second_one_ends_the_page(house: H
 @story
 async def test_a_loop_and_then_a_timeout_use_up_a_pages_two_calls(house: House) -> None:
     house.scribe.will_say(1, LOOPING, ModelTimeout("late"))
-    with pytest.raises(ModelTimeout):
-        await one_delivery(house)
     found = await one_delivery(house)
     assert found.fault
     assert (found.fault.code, found.calls) == ("model_timeout", 2)
@@ -177,7 +186,7 @@ async def test_a_call_may_take_all_that_is_left(house: House) -> None:
 
 
 @story
-async def test_two_who_remember_at_once_leave_one_note_and_no_trouble(house: House) -> None:
+async def test_two_who_remember_at_once_leave_one_note_of_all_that_was_used(house: House) -> None:
     pages = [asking(house), asking(house)]
     house.scribe.will_say(1, ModelTimeout("late"), ModelTimeout("late"))
     for page in pages:
@@ -187,7 +196,36 @@ async def test_two_who_remember_at_once_leave_one_note_and_no_trouble(house: Hou
         await page.remember()
     kept = note(house)
     assert kept
-    assert kept.timeouts == 1
+    assert (kept.calls, kept.timeouts) == (2, 2)
+
+
+@story
+async def test_a_parked_page_that_begins_anew_is_not_given_its_calls_again(house: House) -> None:
+    """A parked task is a new message: its first delivery does not look for a note, but finds one when it
+    leaves its own.
+    """
+    house.scribe.always = ModelTimeout("late")
+    with pytest.raises(ModelTimeout):
+        await one_delivery(house)
+    anew = asking(house)
+    with pytest.raises(ModelTimeout):
+        await anew.ask(image(), house.scribe, PROFILE, budget(house))
+    await anew.remember()
+    found = await one_delivery(house)
+    assert found.calls == 2
+    assert len(house.scribe.asked) == 2
+
+
+@asynchronous
+async def test_timeouts_have_a_limit_of_their_own(tmp_path: Path) -> None:
+    house = build_house(tmp_path, model_calls=4, model_timeouts=2)
+    house.scribe.always = ModelTimeout("late")
+    with pytest.raises(ModelTimeout):
+        await one_delivery(house)
+    found = await one_delivery(house)
+    assert found.fault
+    assert (found.fault.code, found.calls) == ("model_timeout", 2)
+    assert (await one_delivery(house)).calls == 2
 
 
 @asynchronous

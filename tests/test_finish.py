@@ -272,3 +272,17 @@ def _note(page: int) -> PageNote:
 
 def _metadata(page: int) -> dict[str, str]:
     return records.page_metadata(PageRecord(page=page, status=PageStatus.OK))
+
+
+@story
+async def test_who_waits_for_a_finish_that_fails_is_refused_with_it(house: House) -> None:
+    """Each doing it all again would take a publishing timeout each, one after the other."""
+    last = await up_to_the_last(house)
+    house.outbox.put(layout.page(last.source, 3), b"words\n", metadata=_metadata(3))
+    tasks = [task(last.source, page, 3) for page in (1, 2, 3)]
+    house.line.delays = 3
+    house.finished.fail_next(PublishFailed("away"))
+    results = await asyncio.gather(*(house.read(each) for each in tasks), return_exceptions=True)
+    assert any(isinstance(each, PublishFailed) for each in results)
+    assert house.outbox.requests["body"] <= 2 * 3
+    assert [await house.read(each) for each in tasks][-1] is End.CLOSED

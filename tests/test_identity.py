@@ -100,6 +100,17 @@ def test_a_token_close_to_its_expiry_is_refreshed_once_for_all():
     assert service.seen == ["token-1"] + ["token-2"] * 50
 
 
+def test_while_the_metadata_server_is_away_a_token_is_carried_to_its_very_end():
+    credentials, service = FakeCredentials(lifetime=timedelta(minutes=3)), Guarded({"token-1"})
+    carried = identity(credentials)
+    get(carried, service)
+    credentials.broken = google.auth.exceptions.TransportError("away")
+    assert get(carried, service, times=3) == [200] * 3
+    credentials.expiry = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=1)
+    with pytest.raises(AuthDenied):
+        get(carried, service)
+
+
 @pytest.mark.parametrize("denial", [401, 403])
 def test_a_denied_request_is_repeated_once_with_a_new_token(denial):
     credentials, service = FakeCredentials(), Guarded({"token-2"}, denial)

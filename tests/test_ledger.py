@@ -1,5 +1,6 @@
 """The books: one object a page, written once, replaced only by something better."""
 
+import asyncio
 from collections.abc import Iterable
 
 import pytest
@@ -11,7 +12,7 @@ from bucketscribe.errors import StorageUnavailable
 from bucketscribe.ledger import is_better
 from bucketscribe.model import ObjectRef, PageFault, PageRecord, PageStatus
 from tests.fakes.bucket import FakeBucket
-from tests.house import asynchronous
+from tests.house import House, asynchronous, story
 
 SOURCE = ObjectRef(bucket="in", name="x/a.pdf", generation=7)
 
@@ -171,3 +172,19 @@ def test_whatever_the_order_of_writing_the_best_stands(
 def test_of_two_results_at_most_one_is_better(one: PageRecord, other: PageRecord) -> None:
     assert not (is_better(one, other) and is_better(other, one))
     assert not is_better(one, one)
+
+
+@story
+async def test_the_first_failure_ends_all_other_reads(house: House) -> None:
+    source = house.drop("a.pdf", 500).source
+    for page in range(1, 501):
+        metadata = records.page_metadata(PageRecord(page=page, status=PageStatus.OK))
+        house.outbox.put(layout.page(source, page), b"words\n", metadata=metadata)
+    found = await ledger.entries(house.outbox, source)
+    house.outbox.fail_next("body", StorageUnavailable("away"))
+    house.line.delays = 3
+    with pytest.raises(StorageUnavailable):
+        await ledger.read(found, house.give_up.finisher.output_bucket)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert house.outbox.requests["body"] <= 2 * ledger.READERS

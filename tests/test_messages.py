@@ -338,3 +338,13 @@ def test_a_finished_event_says_what_the_contract_says():
 def test_a_redone_page_keeps_its_edition_and_trace():
     task = replace(PAGE_TASK, edition=3, trace="abc/1;o=1")
     assert messages.read_push(pushed(messages.task_message(task).data)).task == task
+
+
+@pytest.mark.parametrize("trace", ["t" * 5000, "\ud800", "\N{SNOWMAN}"])
+def test_whatever_trace_an_event_carries_its_tasks_can_be_read_back(trace: str) -> None:
+    data = json.loads((EVENTS / "storage-finalized.json").read_text())
+    upload = messages.read_upload(data, trace=trace)
+    task = PageTask(source=upload.source, page=1, pages=1, lane=Lane.EXPRESS, profile="p", trace=upload.trace)
+    body = base64.b64encode(messages.task_message(task).data).decode()
+    push = json.dumps({"message": {"data": body, "messageId": "1"}, "subscription": "s"})
+    assert messages.read_push(push.encode()).task == task

@@ -24,6 +24,7 @@ BREACHES = [
     ({"render_workers": 3}, "must fit into memory_mib"),
     ({"document_mib": 2049}, "document_mib must fit into cache_mib"),
     ({"document_pages": 100_000}, "document_pages must stay below 100000"),
+    ({"model_timeouts": 3}, "model_timeouts must not exceed model_calls"),
     ({"pages_at_gpu": 501}, "pages_at_gpu must not exceed pages_waiting"),
     ({"ocr_url": "ocr.example"}, "ocr_url must be an origin"),
 ]

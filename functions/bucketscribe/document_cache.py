@@ -5,8 +5,9 @@ document that finds no room waits until others have gone. On Cloud Run the folde
 """
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +15,22 @@ from pathlib import Path
 from bucketscribe.model import ObjectRef
 from bucketscribe.ports import Bucket
 
+# A copy older than this is looked after once more: pages of a version that was replaced or deleted meanwhile
+# need not be read any more, and would cost their GPU time.
+RECHECK_SECONDS = 30.0
+
 
 @dataclass(slots=True, kw_only=True)
 class _Copy:
-    """A local copy: the `fetch` that makes it, the bytes set aside for it, how many pages use it now."""
+    """A local copy: the `fetch` that makes it, the bytes set aside for it, how many pages use it now, when it
+    was last known to be the live version.
+    """
 
     path: Path
+    checked: float
     size: int = 0
     users: int = 0
+    live: bool = True
     fetch: "asyncio.Task[bool]" = field(init=False)
 
 
@@ -31,7 +40,15 @@ class DocumentCache:
     Nothing here awaits between looking at the books and changing them, so they need no lock.
     """
 
-    def __init__(self, bucket: Bucket, folder: Path, *, limit_bytes: int) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        folder: Path,
+        *,
+        limit_bytes: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._monotonic = monotonic
         self._bucket = bucket
         self._folder = folder
         self._limit_bytes = limit_bytes
@@ -43,24 +60,35 @@ class DocumentCache:
     async def document(self, source: ObjectRef) -> AsyncIterator[Path | None]:
         """Lend the path of a document's local copy; None when that generation is not the live one any more.
 
-        Costs two requests, a look for the size and the download, for all pages together. A waiter that is
-        cancelled does not stop the fetch for the others. Raises StorageUnavailable.
+        Costs two requests, a look for the size and the download, for all pages together, and a look more
+        every RECHECK_SECONDS. A waiter that is cancelled does not stop the fetch for the others. Raises
+        StorageUnavailable.
         """
         copy = self._copies.get(source) or self._begin(source)
         self._copies.move_to_end(source)
         copy.users += 1
         try:
-            yield copy.path if await asyncio.shield(copy.fetch) else None
+            found = await asyncio.shield(copy.fetch)
+            yield copy.path if found and await self._is_live(source, copy) else None
         finally:
             copy.users -= 1
             self._announce()
 
     def _begin(self, source: ObjectRef) -> _Copy:
-        copy = _Copy(path=self._folder / f"{next(self._numbers)}.document")
+        path = self._folder / f"{next(self._numbers)}.document"
+        copy = _Copy(path=path, checked=self._monotonic())
         copy.fetch = asyncio.create_task(self._fetch(source, copy))
         copy.fetch.add_done_callback(_see_failure)
         self._copies[source] = copy
         return copy
+
+    async def _is_live(self, source: ObjectRef, copy: _Copy) -> bool:
+        now = self._monotonic()
+        if now - copy.checked > RECHECK_SECONDS:
+            copy.checked = now  # before the look, so that of many pages one asks
+            info = await self._bucket.look(source.name)
+            copy.live = info is not None and info.generation == source.generation
+        return copy.live
 
     async def _fetch(self, source: ObjectRef, copy: _Copy) -> bool:
         """Fetch a document; what came to nothing is forgotten, so that the next page tries anew."""
