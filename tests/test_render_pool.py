@@ -156,7 +156,6 @@ def test_a_real_document_is_opened_drawn_and_read_elsewhere(tmp_path: Path) -> N
     path.write_bytes(papers.cjk_pdf())
 
     async def use(pool: RenderPool) -> None:
-        await pool.warm()
         assert await pool.inspect(path) == DocumentFacts(kind=Kind.PDF, pages=1)
         page = await pool.page(path, 1, 1540)
         assert (page.width, page.height) == (1092, 1540)
@@ -187,7 +186,7 @@ def test_a_hang_is_cut_at_the_limit_in_both_tries_and_loses_only_its_own_page(tm
     path = tmp_path / "word"
 
     async def use(pool: RenderPool) -> float:
-        await pool.warm()
+        assert await pages(pool, path, 1) == [DRAWN]
         begun = time.monotonic()
         first, second, third = await pages(pool, path, 1, 2, 3)
         assert [first, third] == [DRAWN] * 2
@@ -289,7 +288,6 @@ def test_a_page_cancelled_while_it_waits_for_its_turn_disturbs_nobody(tmp_path: 
     path = tmp_path / "word"
 
     async def use(pool: RenderPool) -> None:
-        await pool.warm()
         ahead = asyncio.create_task(pool.page(path, 1, 1540))
         behind = asyncio.create_task(pool.page(path, 1, 1540))
         await asyncio.sleep(0)

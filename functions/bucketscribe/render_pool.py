@@ -4,7 +4,6 @@ What is drawn, and how, stands in `render`; how processes are kept, in `processe
 second try, and what it means for a page when its process dies.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,7 @@ from bucketscribe.errors import (
     RenderError,
 )
 from bucketscribe.model import DocumentFacts, Encoding, PageImage
-from bucketscribe.processes import START_SECONDS, Processes, ProcessExpired
+from bucketscribe.processes import Processes, ProcessExpired
 
 T = TypeVar("T")
 
@@ -49,7 +48,7 @@ class RenderPool:
     """Open and draw in `workers` processes: `ports.Renderer`. Of one event loop only.
 
     What fails is tried once more, in a process that has done nothing before. Nothing is started before the
-    first use or `warm()`.
+    first use.
     """
 
     def __init__(
@@ -76,11 +75,6 @@ class RenderPool:
         # For second tries: one process that is always new. It works while the page's own place among the
         # usual ones lies idle, so `workers` remains the number of pages drawn at once.
         self._fresh = processes(1, tasks_per_process=1)
-
-    async def warm(self) -> None:
-        """Return when a process is ready, so that the first page need not wait for it."""
-        async with self._usual.place:
-            await self._usual.run(os.getpid, START_SECONDS)
 
     async def inspect(self, path: Path) -> DocumentFacts:
         """Tell kind and number of pages. Raises DocumentError."""
