@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# Builds the GPU service's image, if it is not there yet, and deploys it by its digest.
+source "$(dirname "$0")/../infra/gcp/lib.sh"
+begin "$@" <<'HELP'
+usage: gpu_service/deploy.sh [--dry-run] [--docker] [--build-only]
+Builds the image of gpu_service/ with Cloud Build, pushes it, and deploys it to Cloud Run with one L4 an instance.
+  --docker       builds with the Docker engine of this machine instead (x86-64; 40 GB of free disk)
+  --build-only   stops when the image is in the registry
+  --dry-run      prints the commands that would change something
+An image is named after what it is built from, so nothing is built twice; a service that stands as it should is left
+alone. Settings (PROFILE, GPUS, GPU_VCPU, …) stand in bucketscribe.env. A first build takes about half an hour.
+HELP
+
+with_docker='' build_only=''
+for argument in ${ARGUMENTS[@]+"${ARGUMENTS[@]}"}; do
+  case $argument in
+  --docker) with_docker=1 ;;
+  --build-only) build_only=1 ;;
+  *) usage "it takes no $argument" ;;
+  esac
+done
+[[ -z $OCR_URL ]] || die "OCR_URL=$OCR_URL is set: pages are read there, and no GPU service of ours is needed"
+
+HERE=$ROOT/gpu_service
+[[ -f $HERE/profiles/$PROFILE.env ]] || die "there is no gpu_service/profiles/$PROFILE.env"
+
+# digest_of IMAGE:TAG: sets DIGEST, empty when the registry has no such image.
+digest_of() {
+  DIGEST=
+  if found artifacts docker images describe "$1" --format='value(image_summary.digest)'; then
+    DIGEST=$FOUND
+  fi
+}
+
+build() {
+  if [[ -n $with_docker ]]; then
+    change gcloud auth configure-docker "${IMAGE%%/*}" --quiet
+    change docker build \
+      --platform=linux/amd64 \
+      --build-arg="PROFILE=$PROFILE" \
+      --target="$GPU_IMAGE_TARGET" \
+      --tag="$1" \
+      "$HERE"
+    change docker push "$1"
+  else
+    change cloud builds submit "$HERE" \
+      --region="$REGION" \
+      --config="$HERE/cloudbuild.yaml" \
+      --service-account="projects/$PROJECT/serviceAccounts/$(account_email "$BUILD_ACCOUNT")" \
+      --gcs-source-staging-dir="gs://$STAGING_BUCKET/source" \
+      --substitutions="_IMAGE=$1,_PROFILE=$PROFILE,_TARGET=$GPU_IMAGE_TARGET"
+  fi
+}
+
+step "Image of $PROFILE"
+inputs=()
+for file in Dockerfile .dockerignore serve.sh "profiles/$PROFILE.env"; do
+  inputs+=("$file $(sha256 <"$HERE/$file")")
+done
+[[ $GPU_IMAGE_TARGET != compiled ]] || inputs+=("$(fingerprint_of_folder "$HERE/compile-cache")")
+tag=$PROFILE-$(fingerprint "$GPU_IMAGE_TARGET" "${inputs[@]}" | cut -c 1-12)
+digest_of "$IMAGE:$tag"
+if [[ -z $DIGEST ]]; then
+  build "$IMAGE:$tag"
+  digest_of "$IMAGE:$tag"
+fi
+if [[ -z $DIGEST ]]; then
+  [[ -n $DRY_RUN ]] || die "$IMAGE:$tag was built but is not in the registry"
+  DIGEST=sha256:known-after-build
+fi
+say "  $IMAGE@$DIGEST"
+[[ -z $build_only ]] || exit 0
+
+step "Service $GPU_SERVICE"
+account "$GPU_ACCOUNT" "bucketscribe: the LightOnOCR service, which needs no rights"
+settings=(
+  --image="$IMAGE@$DIGEST"
+  --service-account="$(account_email "$GPU_ACCOUNT")"
+  --no-allow-unauthenticated
+  --execution-environment=gen2
+  --gpu=1
+  --gpu-type=nvidia-l4
+  # With zonal redundancy an L4 costs more, and its quota is another one.
+  --no-gpu-zonal-redundancy
+  --cpu="$GPU_VCPU"
+  --memory="${GPU_MEMORY_GIB}Gi"
+  # GPUs demand it: the instance is billed whole while it lives.
+  --no-cpu-throttling
+  --cpu-boost
+  --concurrency="$GPU_CONCURRENCY"
+  --min-instances=0
+  --max-instances="$GPUS"
+  --timeout="$GPU_TIMEOUT_SECONDS"
+  --port=8000
+  # Asked from the tenth second on, for ten minutes: an instance serves as soon as it can. Values over 240 are
+  # refused (field, 2026-11), and one try at 240 s would let none serve earlier and fail at the first miss.
+  --startup-probe=httpGet.path=/health,httpGet.port=8000,initialDelaySeconds=10,periodSeconds=5,timeoutSeconds=4,failureThreshold=120
+  # /health is 503 when the engine is dead: two minutes of that, and the instance is replaced.
+  --liveness-probe=httpGet.path=/health,httpGet.port=8000,periodSeconds=30,timeoutSeconds=10,failureThreshold=4
+  --set-env-vars="MAX_NUM_SEQS=$MAX_NUM_SEQS,MAX_NUM_QUEUED_REQS=$MAX_NUM_QUEUED_REQS,VLLM_ENABLE_CUDA_COMPATIBILITY=$CUDA_COMPATIBILITY"
+)
+wanted=$(fingerprint "${settings[@]}")
+if ! found run services describe "$GPU_SERVICE" --region="$REGION" \
+  --format="value[separator='|'](metadata.labels.$APPLIED_LABEL,status.conditions[0].status)"; then
+  FOUND=
+elif [[ $FOUND != "$wanted|True" ]]; then
+  warn "a new revision starts beside the old one and needs a GPU of its own: with all $GPUS in use the quota must be \
+$((GPUS + 1)), or it waits until one is free"
+fi
+if [[ $FOUND != "$wanted|True" ]]; then
+  change cloud run deploy "$GPU_SERVICE" \
+    --region="$REGION" \
+    "${settings[@]}" \
+    --update-labels="$APPLIED_LABEL=$wanted" \
+    --format=none
+else
+  say "  as it should be"
+fi
+"$GCP/setup-lightonocr-sa.sh"
+
+url=$(ocr_url)
+cat <<END
+
+The GPU service stands at
+  $url
+To see whether it is well, and how long it takes to start:
+  gpu_service/smoke.sh $url
+(your own account must be let in once: infra/gcp/setup-lightonocr-sa.sh user:YOU@EXAMPLE.COM)
+For functions elsewhere that are to use this service, their bucketscribe.env needs the line
+  OCR_URL=$url
+END

@@ -1,0 +1,180 @@
+# shellcheck shell=bash
+# What every script of the cloud starts with. Sourced, never run:
+#
+#   source "$(dirname "$0")/lib.sh"
+#   begin "$@" <<'HELP'
+#   what --help prints
+#   HELP
+#
+# A script describes a thing and makes it only if it is absent, or changes it only if it differs. Looking is done
+# by `found` and `granted`; all that changes anything goes through `change`, which under --dry-run only says what
+# it would do. Works with the bash 3.2 of macOS.
+
+set -Eeuo pipefail
+
+GCP=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(cd "$GCP/../.." && pwd)
+DRY_RUN=${DRY_RUN:-}
+SCRATCH=$(mktemp -d)
+trap 'rm -rf "$SCRATCH"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+say() { printf '%s\n' "$*"; }
+step() { printf '\n== %s\n' "$*"; }
+warn() { printf 'note: %s\n' "$*" >&2; }
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+# begin "$@" <<HELP: takes --help and --dry-run and leaves all else in ARGUMENTS.
+begin() {
+  local help
+  help=$(cat)
+  ARGUMENTS=()
+  while (($#)); do
+    case $1 in
+    -h | --help)
+      printf '%s\n' "$help"
+      exit 0
+      ;;
+    --dry-run) export DRY_RUN=1 ;;
+    *) ARGUMENTS+=("$1") ;;
+    esac
+    shift
+  done
+  # shellcheck source=infra/gcp/env.sh
+  source "$GCP/env.sh"
+  command -v gcloud >/dev/null || die "gcloud is not installed: https://cloud.google.com/sdk/docs/install"
+}
+
+no_arguments() {
+  ((${#ARGUMENTS[@]} == 0)) || usage "it takes no ${ARGUMENTS[0]}"
+}
+
+usage() {
+  printf 'error: %s; see %s --help\n' "$*" "$0" >&2
+  exit 2
+}
+
+cloud() { gcloud "$@" --project="$PROJECT" --quiet; }
+
+# change COMMAND…: shows a command that changes something and runs it, or under --dry-run only shows it.
+change() {
+  local shown=("$@")
+  [[ $1 != cloud ]] || shown=(gcloud "${@:2}" --project="$PROJECT")
+  printf '  +'
+  printf ' %q' "${shown[@]}"
+  printf '\n'
+  [[ -n $DRY_RUN ]] || "$@"
+}
+
+# Absence, in the words of gcloud's many services. All else is no absence but a refusal or an outage.
+ABSENT='NOT_FOUND|[Nn]ot [Ff]ound|[Cc]annot find|does not exist|status=\[404\]'
+
+# found DESCRIBE…: tells whether a thing exists; FOUND is then what --format asked for. Ends the script when
+# gcloud fails for another reason than absence: to make a thing that is only out of sight would do harm.
+found() {
+  if FOUND=$(cloud "$@" 2>"$SCRATCH/words"); then
+    return 0
+  fi
+  grep -Eq "$ABSENT" "$SCRATCH/words" && return 1
+  cat "$SCRATCH/words" >&2
+  die "looking at it failed: gcloud $*"
+}
+
+# granted ROLE MEMBER TITLE GROUP RESOURCE FLAG…: tells whether a policy has exactly this binding. A resource
+# that --dry-run did not make has no policy.
+granted() {
+  local line=$1$'\t'$2$'\t'$3 group
+  read -ra group <<<"$4"
+  shift 4
+  found "${group[@]}" get-iam-policy "$@" \
+    --flatten='bindings[].members' \
+    --format='value(bindings.role,bindings.members,bindings.condition.title)' || return 1
+  grep -qxF "$line" <<<"$FOUND"
+}
+
+# grant ROLE MEMBER GROUP RESOURCE FLAG…: as in `grant roles/run.invoker serviceAccount:x "run services" NAME`.
+# With CONDITION (a CEL expression) set, only where it holds. An account that was just made may be unknown for
+# some seconds (field, 2026-11).
+grant() {
+  local role=$1 member=$2 group title='' condition=() try
+  # A project's policy may hold conditions of others, and then gcloud asks unless told that there is none.
+  [[ $3 != projects ]] || condition=(--condition=None)
+  if [[ -n ${CONDITION:-} ]]; then
+    title=bucketscribe
+    condition=("--condition=expression=$CONDITION,title=$title")
+  fi
+  if granted "$role" "$member" "$title" "${@:3}"; then
+    return
+  fi
+  read -ra group <<<"$3"
+  shift 3
+  for try in 1 2 3 4 5; do
+    if change cloud "${group[@]}" add-iam-policy-binding "$@" --member="$member" --role="$role" \
+      ${condition[@]+"${condition[@]}"} --format=none; then
+      return
+    fi
+    ((try == 5)) || sleep "${GRANT_PAUSE_SECONDS:-8}"
+  done
+  die "could not grant $role to $member on $1; your own account needs the right to set policies there"
+}
+
+# account NAME WHAT-FOR: makes a service account unless it is there.
+account() {
+  found iam service-accounts describe "$(account_email "$1")" --format='value(email)' ||
+    change cloud iam service-accounts create "$1" --display-name="$2"
+}
+
+# fingerprint TEXT…: a label value that changes with any of them; 40 hexadecimal digits.
+fingerprint() { printf '%s\n' "$@" | sha256 | cut -c 1-40; }
+
+# fingerprint_of_folder FOLDER: over the names and contents of what is deployed from it.
+fingerprint_of_folder() {
+  local file
+  (
+    cd "$1"
+    find . -type f ! -path '*/__pycache__/*' ! -name '.DS_Store' | LC_ALL=C sort | while IFS= read -r file; do
+      printf '%s %s\n' "$file" "$(sha256 <"$file")"
+    done
+  ) | sha256 | cut -c 1-40
+}
+
+lower() { tr '[:upper:]' '[:lower:]' <<<"$1"; }
+
+sha256() {
+  if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d ' ' -f 1
+}
+
+project_number() {
+  found projects describe "$PROJECT" --format='value(projectNumber)' || die "there is no project $PROJECT"
+  printf '%s' "$FOUND"
+}
+
+# ocr_url: where pages are read: the operator's own service, or ours.
+ocr_url() {
+  if [[ -n $OCR_URL ]]; then
+    printf '%s' "$OCR_URL"
+  elif found run services describe "$GPU_SERVICE" --region="$REGION" --format='value(status.url)' &&
+    [[ -n $FOUND ]]; then
+    printf '%s' "$FOUND"
+  elif [[ -n $DRY_RUN ]]; then
+    printf 'https://known-after-gpu-service-deploy'
+  else
+    die "the GPU service $GPU_SERVICE is not deployed; run gpu_service/deploy.sh, or set OCR_URL"
+  fi
+}
+
+# function_url DOOR: the address of a door's Cloud Run service, which is also its tokens' audience.
+function_url() {
+  if found functions describe "$(function_name "$1")" --gen2 --region="$REGION" \
+    --format='value(serviceConfig.uri)' && [[ -n $FOUND ]]; then
+    printf '%s' "$FOUND"
+  elif [[ -n $DRY_RUN ]]; then
+    printf 'https://known-after-%s-deploy' "$(function_name "$1")"
+  else
+    die "the function $(function_name "$1") is not deployed; run infra/gcp/functions.sh $1"
+  fi
+}
