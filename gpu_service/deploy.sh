@@ -2,24 +2,27 @@
 # Builds the GPU service's image, if it is not there yet, and deploys it by its digest.
 source "$(dirname "$0")/../infra/gcp/lib.sh"
 begin "$@" <<'HELP'
-usage: gpu_service/deploy.sh [--dry-run] [--docker] [--build-only]
+usage: gpu_service/deploy.sh [--dry-run] [--docker | --missing-image]
 Builds the image of gpu_service/ with Cloud Build, pushes it, and deploys it to Cloud Run with one L4 an instance.
-  --docker       builds with the Docker engine of this machine instead (x86-64; 40 GB of free disk)
-  --build-only   stops when the image is in the registry
-  --dry-run      prints the commands that would change something
+  --docker          builds with the Docker engine of this machine instead (needs some 60 GB of disk)
+  --missing-image   only prints what would have to be built: IMAGE:TAG PROFILE TARGET, or nothing if nothing has to
+  --dry-run         prints the commands that would change something
 An image is named after what it is built from, so nothing is built twice; a service that stands as it should is left
 alone. Settings (PROFILE, GPUS, GPU_VCPU, …) stand in bucketscribe.env. A first build takes about half an hour.
 HELP
 
-with_docker='' build_only=''
+with_docker='' missing_image=''
 for argument in ${ARGUMENTS[@]+"${ARGUMENTS[@]}"}; do
   case $argument in
   --docker) with_docker=1 ;;
-  --build-only) build_only=1 ;;
+  --missing-image) missing_image=1 ;;
   *) usage "it takes no $argument" ;;
   esac
 done
-[[ -z $OCR_URL ]] || die "OCR_URL=$OCR_URL is set: pages are read there, and no GPU service of ours is needed"
+if [[ -n $OCR_URL ]]; then
+  [[ -n $missing_image ]] || say "Pages are read at OCR_URL=$OCR_URL: no GPU service of ours is made."
+  exit 0
+fi
 
 HERE=$ROOT/gpu_service
 [[ -f $HERE/profiles/$PROFILE.env ]] || die "there is no gpu_service/profiles/$PROFILE.env"
@@ -35,33 +38,33 @@ digest_of() {
 build() {
   if [[ -n $with_docker ]]; then
     change gcloud auth configure-docker "${IMAGE%%/*}" --quiet
-    change docker build \
-      --platform=linux/amd64 \
-      --build-arg="PROFILE=$PROFILE" \
-      --target="$GPU_IMAGE_TARGET" \
-      --tag="$1" \
-      "$HERE"
-    change docker push "$1"
+    change "$HERE/build.sh" "$IMAGE:$tag" "$PROFILE" "$GPU_IMAGE_TARGET"
   else
     change cloud builds submit "$HERE" \
       --region="$REGION" \
       --config="$HERE/cloudbuild.yaml" \
       --service-account="projects/$PROJECT/serviceAccounts/$(account_email "$BUILD_ACCOUNT")" \
       --gcs-source-staging-dir="gs://$STAGING_BUCKET/source" \
-      --substitutions="_IMAGE=$1,_PROFILE=$PROFILE,_TARGET=$GPU_IMAGE_TARGET"
+      --substitutions="_IMAGE=$IMAGE:$tag,_PROFILE=$PROFILE,_TARGET=$GPU_IMAGE_TARGET"
   fi
 }
 
-step "Image of $PROFILE"
+# The image is named after what it is made of.
 inputs=()
-for file in Dockerfile .dockerignore serve.sh "profiles/$PROFILE.env"; do
+for file in Dockerfile .dockerignore build.sh serve.sh "profiles/$PROFILE.env"; do
   inputs+=("$file $(sha256 <"$HERE/$file")")
 done
 [[ $GPU_IMAGE_TARGET != compiled ]] || inputs+=("$(fingerprint_of_folder "$HERE/compile-cache")")
 tag=$PROFILE-$(fingerprint "$GPU_IMAGE_TARGET" "${inputs[@]}" | cut -c 1-12)
 digest_of "$IMAGE:$tag"
+if [[ -n $missing_image ]]; then
+  [[ -n $DIGEST ]] || say "$IMAGE:$tag $PROFILE $GPU_IMAGE_TARGET"
+  exit 0
+fi
+
+step "Image of $PROFILE"
 if [[ -z $DIGEST ]]; then
-  build "$IMAGE:$tag"
+  build
   digest_of "$IMAGE:$tag"
 fi
 if [[ -z $DIGEST ]]; then
@@ -69,7 +72,6 @@ if [[ -z $DIGEST ]]; then
   DIGEST=sha256:known-after-build
 fi
 say "  $IMAGE@$DIGEST"
-[[ -z $build_only ]] || exit 0
 
 step "Service $GPU_SERVICE"
 account "$GPU_ACCOUNT" "bucketscribe: the LightOnOCR service, which needs no rights"
@@ -94,10 +96,12 @@ settings=(
   --port=8000
   # Asked from the tenth second on, for ten minutes: an instance serves as soon as it can. Values over 240 are
   # refused (field, 2026-11), and one try at 240 s would let none serve earlier and fail at the first miss.
-  --startup-probe=httpGet.path=/health,httpGet.port=8000,initialDelaySeconds=10,periodSeconds=5,timeoutSeconds=4,failureThreshold=120
+  --startup-probe="httpGet.path=/health,httpGet.port=8000,initialDelaySeconds=10,periodSeconds=5,timeoutSeconds=4,\
+failureThreshold=120"
   # /health is 503 when the engine is dead: two minutes of that, and the instance is replaced.
-  --liveness-probe=httpGet.path=/health,httpGet.port=8000,periodSeconds=30,timeoutSeconds=10,failureThreshold=4
-  --set-env-vars="MAX_NUM_SEQS=$MAX_NUM_SEQS,MAX_NUM_QUEUED_REQS=$MAX_NUM_QUEUED_REQS,VLLM_ENABLE_CUDA_COMPATIBILITY=$CUDA_COMPATIBILITY"
+  --liveness-probe="httpGet.path=/health,httpGet.port=8000,periodSeconds=30,timeoutSeconds=10,failureThreshold=4"
+  --set-env-vars="MAX_NUM_SEQS=$MAX_NUM_SEQS,MAX_NUM_QUEUED_REQS=$MAX_NUM_QUEUED_REQS,\
+VLLM_ENABLE_CUDA_COMPATIBILITY=$CUDA_COMPATIBILITY"
 )
 wanted=$(fingerprint "${settings[@]}")
 if ! found run services describe "$GPU_SERVICE" --region="$REGION" \

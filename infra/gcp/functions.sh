@@ -137,16 +137,16 @@ require_subscriptions() {
 url=$(ocr_url)
 location=$(lower "$BUCKET_LOCATION")
 source=$(fingerprint_of_folder "$ROOT/functions")
-doors=()
+chosen=()
 for argument in ${ARGUMENTS[@]+"${ARGUMENTS[@]}"}; do
   case $argument in
-  workers) doors+=("${WORKER_DOORS[@]}") ;;
-  fan-out) doors+=(on_upload) ;;
-  *) doors+=("$argument") ;;
+  workers) chosen+=("${WORKER_DOORS[@]}") ;;
+  fan-out) chosen+=(on_upload) ;;
+  *) chosen+=("$argument") ;;
   esac
 done
-((${#doors[@]})) || doors=("${DOORS[@]}")
-for door in "${doors[@]}"; do
+((${#chosen[@]})) || chosen=("${DOORS[@]}")
+for door in "${chosen[@]}"; do
   size_of "$door"
   [[ $door != on_upload ]] || require_subscriptions
   deploy "$door"

@@ -46,6 +46,9 @@ begin() {
   done
   # shellcheck source=infra/gcp/env.sh
   source "$GCP/env.sh"
+  # The pipeline says where it runs: a file of staging's must not deploy to production.
+  [[ -z ${EXPECTED_PROJECT:-} || $EXPECTED_PROJECT == "$PROJECT" ]] ||
+    die "this runs in $EXPECTED_PROJECT, but $ENV_FILE says PROJECT=$PROJECT"
   command -v gcloud >/dev/null || die "gcloud is not installed: https://cloud.google.com/sdk/docs/install"
 }
 
@@ -80,6 +83,8 @@ found() {
     return 0
   fi
   grep -Eq "$ABSENT" "$SCRATCH/words" && return 1
+  # What a dry run in an empty project looks at may belong to an API that is still off.
+  [[ -z $DRY_RUN ]] || ! grep -q 'SERVICE_DISABLED\|has not been used in project\|API \[.*\] not enabled' "$SCRATCH/words" || return 1
   cat "$SCRATCH/words" >&2
   die "looking at it failed: gcloud $*"
 }

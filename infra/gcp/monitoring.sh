@@ -12,7 +12,7 @@ channel=
 if [[ -n $ALERT_EMAIL ]]; then
   step "Notification channel"
   found beta monitoring channels list --format='value(name)' \
-    --filter="displayName=\"$ALERT_CHANNEL\" AND labels.email_address=\"$ALERT_EMAIL\"" || die "no list of channels"
+    --filter="displayName=\"$ALERT_CHANNEL\" AND labels.email_address=\"$ALERT_EMAIL\"" || FOUND=
   if [[ -z $FOUND ]]; then
     change cloud beta monitoring channels create \
       --display-name="$ALERT_CHANNEL" \
@@ -26,7 +26,7 @@ fi
 
 step "Alert policies"
 found alpha monitoring policies list --filter='userLabels.bucketscribe:*' \
-  --format="value[separator='|'](userLabels.bucketscribe,userLabels.$APPLIED_LABEL,name)" || die "no list of policies"
+  --format="value[separator='|'](userLabels.bucketscribe,userLabels.$APPLIED_LABEL,name)" || FOUND=
 standing=$FOUND
 kept=' '
 for file in "$ROOT"/infra/monitoring/alerts/*.json; do

@@ -31,5 +31,5 @@ resource.name.startsWith('projects/_/buckets/$STAGING_BUCKET/')" \
   grant roles/storage.objectViewer "serviceAccount:$(account_email "$BUILD_ACCOUNT")" projects "$PROJECT"
 
 # Cloud Storage tells Eventarc of uploads through Pub/Sub, as an account of Google's own; asking for it makes it.
-found storage service-agent || die "Cloud Storage names no service agent for $PROJECT"
+found storage service-agent || FOUND=service-$number@gs-project-accounts.iam.gserviceaccount.com
 grant roles/pubsub.publisher "serviceAccount:$FOUND" projects "$PROJECT"

@@ -21,9 +21,7 @@ run "$GCP/service_accounts.sh"
 run "$GCP/registry.sh"
 run "$GCP/buckets.sh"
 run "$GCP/topics.sh"
-if [[ -z $OCR_URL ]]; then
-  run "$ROOT/gpu_service/deploy.sh"
-fi
+run "$ROOT/gpu_service/deploy.sh"
 run "$GCP/functions.sh" workers
 run "$GCP/subscriptions.sh"
 run "$GCP/functions.sh" fan-out
