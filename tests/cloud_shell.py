@@ -1,19 +1,32 @@
 """A shell for the cloud's scripts: a project in a folder, and a PATH whose `gcloud` and `docker` are ours."""
 
+import functools
 import json
 import os
 import shlex
 import shutil
+import socketserver
 import subprocess
-import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.fakes import gcloud
+
 ROOT = Path(__file__).parent.parent
 GCP = ROOT / "infra" / "gcp"
-FAKE = ROOT / "tests" / "fakes" / "gcloud.py"
+
+# Asks the exchange below, and does as it answers: exit code, output, error output, each ended by a NUL.
+GCLOUD = """#!/bin/bash
+exec 3<>/dev/tcp/127.0.0.1/{port}
+printf '%s\\0' "$FAKE_CLOUD" "$#" "$@" >&3
+IFS= read -r -d '' code <&3 && IFS= read -r -d '' out <&3 && IFS= read -r -d '' err <&3 || exit 99
+printf %s "$out"
+printf %s "$err" >&2
+exit "$code"
+"""
 
 # `docker push` brings the image into the registry; all else of it only counts.
 DOCKER = """#!/bin/sh
@@ -21,6 +34,29 @@ printf '%s\\n' "$*" >>"$FAKE_CLOUD/docker.log"
 [ "$1" != push ] || exec gcloud builds submit --substitutions=_IMAGE="$2" \\
   --service-account=docker@example.com --project=local >/dev/null
 """
+
+
+class _Line(socketserver.StreamRequestHandler):
+    """One call of gcloud: the project's folder, the number of words and the words come in."""
+
+    def handle(self) -> None:
+        folder, count = self._word(), int(self._word())
+        code, out, err = gcloud.call(Path(folder), [self._word() for _ in range(count)])
+        self.wfile.write(f"{code}\0{out}\0{err}\0".encode())
+
+    def _word(self) -> str:
+        word = bytearray()
+        while (byte := self.rfile.read(1)) not in (b"\0", b""):
+            word += byte
+        return word.decode()
+
+
+@functools.cache
+def exchange() -> int:
+    """Start what answers for gcloud, once in this process, and return its port."""
+    server = socketserver.TCPServer(("127.0.0.1", 0), _Line)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return int(server.server_address[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +94,7 @@ class CloudShell:
     def __post_init__(self) -> None:
         bin_folder = self.folder / "bin"
         bin_folder.mkdir(parents=True)
-        self._program(bin_folder / "gcloud", f'#!/bin/sh\nexec {sys.executable} -S -E {FAKE} "$@"\n')
+        self._program(bin_folder / "gcloud", GCLOUD.format(port=exchange()))
         self._program(bin_folder / "docker", DOCKER)
         empty = {"name": self.settings["PROJECT"], "things": {}, "policies": {}, "apis": []}
         (self.folder / "project.json").write_text(json.dumps(empty))
@@ -76,13 +112,15 @@ class CloudShell:
         """
         (self.folder / "plan.json").write_text(json.dumps(plan))
 
-    def run(self, script: str, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a script of the repository to its end."""
+    def run(
+        self, script: str, *arguments: str, answer: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a script of the repository, or a program on PATH, to its end."""
         env_file = self.folder / "bucketscribe.env"
         env_file.write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
         return subprocess.run(
-            [ROOT / script, *arguments],
+            [ROOT / script if (ROOT / script).is_file() else script, *arguments],
             env={
                 "PATH": path,
                 "HOME": str(self.folder),
@@ -90,8 +128,9 @@ class CloudShell:
                 "FAKE_CLOUD": str(self.folder),
                 "ENV_FILE": str(env_file),
                 "GRANT_PAUSE_SECONDS": "0",
+                **environment,
             },
-            cwd=self.folder,
+            cwd=ROOT,
             input=answer,
             capture_output=True,
             text=True,

@@ -134,20 +134,23 @@ require_subscriptions() {
   done
 }
 
-url=$(ocr_url)
-location=$(lower "$BUCKET_LOCATION")
-source=$(fingerprint_of_folder "$ROOT/functions")
 chosen=()
 for argument in ${ARGUMENTS[@]+"${ARGUMENTS[@]}"}; do
   case $argument in
   workers) chosen+=("${WORKER_DOORS[@]}") ;;
   fan-out) chosen+=(on_upload) ;;
-  *) chosen+=("$argument") ;;
+  *)
+    size_of "$argument"
+    chosen+=("$argument")
+    ;;
   esac
 done
 ((${#chosen[@]})) || chosen=("${DOORS[@]}")
+
+url=$(ocr_url)
+location=$(lower "$BUCKET_LOCATION")
+source=$(fingerprint_of_folder "$ROOT/functions")
 for door in "${chosen[@]}"; do
-  size_of "$door"
   [[ $door != on_upload ]] || require_subscriptions
   deploy "$door"
 done

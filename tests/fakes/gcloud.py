@@ -4,13 +4,12 @@ It keeps what the real one would keep and refuses what the real one would refuse
 that stand already, accounts, topics and images that nobody made yet, services whose API is off. Every call is
 written to a journal. What it prints of its things follows the real formats (`test_gcloud_formats` compares).
 
-Run by the shims that tests/cloud_shell.py puts on PATH, once a call, so it imports little.
+tests/cloud_shell.py puts a `gcloud` on PATH that asks for `call` here, over a socket: starting a Python for each
+of some thousand calls would take minutes.
 """
 
 import json
-import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -472,33 +471,26 @@ def files_named(flags: Flags) -> dict[str, str]:
     return {name: Path(one(flags, name)).read_text() for name in named}
 
 
-def call(folder: Path, words: list[str]) -> int:
-    """Obey, write to the journal, and return the exit code."""
+def call(folder: Path, words: list[str]) -> tuple[int, str, str]:
+    """Obey, write to the journal, and return exit code, output and error output."""
     group, verb, rest, flags = parse(words)
     mutates = verb not in READS
     project = Project(folder)
     entry = {"command": words, "mutates": mutates, "files": files_named(flags)}
     plan = json.loads((folder / "plan.json").read_text())
-    done = sum(1 for line in (folder / "journal.jsonl").read_text().splitlines() if json.loads(line)["mutates"])
+    journal = folder / "journal.jsonl"
+    done = sum(json.loads(line)["mutates"] for line in journal.read_text().splitlines())
     fails = (mutates and done == plan.get("at")) or (plan.get("match") and plan["match"] in " ".join(words))
+    code, out, err = 0, "", ""
     try:
         if fails and not plan.get("after"):
             raise RefusedError(plan.get("words", "UNAVAILABLE: the service is away for a moment"))
-        printed = shown(obey(project, group, verb, rest, flags), flags)
+        out = shown(obey(project, group, verb, rest, flags), flags)
         project.save()
         if fails:
             raise RefusedError("DEADLINE_EXCEEDED: the answer was lost")
     except RefusedError as refusal:
-        code = 1
-        print(f"ERROR: (gcloud.{'.'.join(group.split())}.{verb}) {refusal}", file=sys.stderr)
-    else:
-        code = 0
-        if printed:
-            print(printed)
-    with (folder / "journal.jsonl").open("a") as journal:
-        journal.write(json.dumps({**entry, "code": code}) + "\n")
-    return code
-
-
-if __name__ == "__main__":
-    sys.exit(call(Path(os.environ["FAKE_CLOUD"]), sys.argv[1:]))
+        code, out, err = 1, "", f"ERROR: (gcloud.{'.'.join([*group.split(), verb])}) {refusal}\n"
+    with journal.open("a") as lines:
+        lines.write(json.dumps({**entry, "code": code}) + "\n")
+    return code, f"{out}\n" if out else "", err
