@@ -85,6 +85,7 @@ class House:
 
     def __post_init__(self) -> None:
         self.scribe = FakeScribe(self.clock)
+        self.inbox.now = self.outbox.now = self.clock.now
         self.restart()
 
     def restart(self) -> None:

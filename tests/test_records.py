@@ -36,6 +36,8 @@ PROPERTY = settings(derandomize=True, deadline=None)
 SCHEMA = json.loads((Path(bucketscribe.__file__).parent / "schemas" / "document-1.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 
+WRITTEN = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+
 # The longest of each kind that others decide, in characters that take the most bytes.
 OWL = "\U0001f989"
 
@@ -301,7 +303,7 @@ def test_spans_must_be_one_a_page():
 
 
 def published(metadata: dict[str, str]) -> ObjectInfo:
-    return ObjectInfo(name="documents/a.md", generation=1, size=1, metadata=metadata)
+    return ObjectInfo(name="documents/a.md", generation=1, size=1, updated_at=WRITTEN, metadata=metadata)
 
 
 def test_published_objects_carry_the_key_fields():
