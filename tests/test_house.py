@@ -31,7 +31,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"storage", "publisher", "identity", "lightonocr_client", "render_pool"}),
-    frozenset({"ledger", "publication", "asking", "rejects"}),
+    frozenset({"jobs", "ledger", "publication", "asking", "rejects"}),
     frozenset({"drawing", "completion"}),
     frozenset({"finish"}),
     frozenset({"fan_out", "transcribe", "give_up", "forget"}),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import bucketscribe
 from bucketscribe import layout, records
+from bucketscribe.errors import UnreadableJob
 from bucketscribe.model import (
     DocumentRecord,
     DocumentStatus,
@@ -181,7 +182,7 @@ def test_a_note_can_hold_whatever_a_server_said(message):
 
 @pytest.mark.parametrize("data", [b"", b"null", b"{}", b"[]", b"\xff", b'{"page": "x"}'])
 def test_what_is_no_job_and_no_note_says_so(data):
-    with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
+    with pytest.raises(UnreadableJob):
         records.decode_job(data)
     with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
         records.decode_note(data)

@@ -7,7 +7,8 @@
                forget           a deleted source takes its text with it, if so chosen
     the end    finish           when nothing is missing: assemble, publish, announce, close the job
                completion       is anything missing? at a constant number of requests a page
-    the books  ledger           page objects: written once, replaced only by better ones
+    the books  jobs             one object a document in flight, replaced by its generation
+               ledger           page objects: written once, replaced only by better ones
                publication      a finished document put before its readers: text, record, event
                drawing          a page's image: fetched and drawn in its turn, within the budget
                asking           the model asked for one page until an answer may stand; notes

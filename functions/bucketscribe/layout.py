@@ -50,7 +50,7 @@ def job(source: ObjectRef) -> str:
 
 
 def job_of(bucket: str, object_name: str) -> ObjectRef | None:
-    """Tell which source of the input bucket `bucket` an object is the job of; None when it is none of ours."""
+    """Tell which source in `bucket` an object is the job of; None when it is none of ours."""
     own = object_name.startswith(JOBS_PREFIX)
     match = _JOB_FILE.fullmatch(object_name.removeprefix(JOBS_PREFIX)) if own else None
     if not match or len(match[1].encode()) > LONGEST_SOURCE_NAME_BYTES:
