@@ -124,6 +124,7 @@ def _doors(ports: Ports) -> Mapping[str, int]:
         "on_upload": ports.on_upload,
         "on_page_task": ports.on_page_task,
         "on_dead_letter": ports.on_dead_letter,
+        "sweep": ports.sweep,
     }
 
 
