@@ -47,6 +47,10 @@ class LaptopCloud:
     def upload_door(self) -> str:
         return wiring.url(self.ports.on_upload)
 
+    @property
+    def sweep_door(self) -> str:
+        return wiring.url(self.ports.sweep)
+
 
 @asynccontextmanager
 async def running(
