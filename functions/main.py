@@ -94,7 +94,7 @@ def build(settings: Settings) -> House:
     reader = LightOnOCRClient(
         settings.ocr_url, auth=identity_for(settings.ocr_url), connections=settings.pages_at_gpu
     )
-    fans = FanOut(
+    fanning_out = FanOut(
         settings=settings,
         finisher=finisher,
         cache=drawing.cache,
@@ -102,10 +102,10 @@ def build(settings: Settings) -> House:
         reader=reader,
         **lanes,
     )
-    gives_up = GiveUp(settings=settings, finisher=finisher, **lanes)
+    giving_up = GiveUp(settings=settings, finisher=finisher, **lanes)
     return House(
         finisher=finisher,
-        fan_out=fans,
+        fan_out=fanning_out,
         transcriber=Transcriber(
             settings=settings,
             profiles=PROFILES,
@@ -116,8 +116,8 @@ def build(settings: Settings) -> House:
             clock=finisher.clock,
             chance=random.Random(),  # noqa: S311 - spreads pauses, guards nothing
         ),
-        give_up=gives_up,
-        resume=Resume(fan_out=fans, give_up=gives_up),
+        give_up=giving_up,
+        resume=Resume(fan_out=fanning_out, give_up=giving_up),
     )
 
 
@@ -193,7 +193,7 @@ async def sweep(_request: Request) -> Response:
     async def do_it() -> None:
         await resume(house().resume)
 
-    return await _status_of(do_it, b"", {})
+    return await _answered(do_it, b"", {})
 
 
 async def _answer(request: Request, deed: Callable[[Delivery], Awaitable[object]]) -> Response:
@@ -209,12 +209,13 @@ async def _answer(request: Request, deed: Callable[[Delivery], Awaitable[object]
         )
         await deed(delivery)
 
-    return await _status_of(do_it, body, about)
+    return await _answered(do_it, body, about)
 
 
-async def _status_of(
+async def _answered(
     deed: Callable[[], Awaitable[None]], message: bytes, about: Mapping[str, object]
 ) -> Response:
+    """Do a deed as `_do` does; answer 204, or what its error says."""
     try:
         await _do(deed, message, about)
     except BucketscribeError as error:

@@ -29,6 +29,9 @@ COPIES = 3000
 
 
 def turn(job: Job) -> tuple[int, bool, datetime]:
+    """Give what jobs are sorted by: resumed least, then unpublished, then oldest. Whichever breaks a sweep
+    off is thereby behind all others in the next one.
+    """
     return len(job.resumed_at), job.state is JobState.PUBLISHED, stood_since(job)
 
 

@@ -6,10 +6,11 @@ only so many copies are out at once. What then still stands is left to the parke
 in the log at every sweep; when that has run out its missing pages end failed: every document ends.
 
 The job says that it is resumed before anything is published: of two sweeps at once one comes too late. A
-resume that breaks off counts, so that a document which takes the whole instance down does so three times.
+resume that breaks off counts, and documents are opened one at a time: one that takes the instance down does
+so three times, and takes no other's turn with it.
 
-Documents are fetched and opened here as in `fan_out`, and finished as everywhere: the door is sized as
-on_upload's.
+Documents are fetched and opened here as in `fan_out`, and finished as everywhere: the door's memory is sized
+as on_upload's.
 """
 
 import asyncio
@@ -96,17 +97,23 @@ class _Sweep:
         self.counts: Counter[Swept] = Counter()
 
     async def run(self, deadline: float) -> None:
-        """Read all jobs, then move them: those first that were resumed least, of these the unpublished, and
-        of these the oldest. One that breaks the sweep off is thereby behind all others in the next one.
-        """
+        """Read all jobs, then move them in turn, those whose document is to be opened beside the others."""
         listed = await jobs.listing(self._finisher.input_bucket.name, self._bucket)
         await self._each(listed, self._read, deadline)
         self._copies = sum(opened.job.pages or 0 for opened in self._opened if self._is_copied(opened.job))
-        self._opened.sort(key=lambda opened: patience.turn(opened.job))
-        await self._each(self._opened, self._move, deadline)
+        in_turn = sorted(self._opened, key=lambda opened: patience.turn(opened.job))
+        lines = (
+            ([opened for opened in in_turn if opened.job.pages is None], 1),
+            ([opened for opened in in_turn if opened.job.pages is not None], JOBS_AT_ONCE),
+        )
+        await _share_out(lines, lambda line: self._each(line[0], self._move, deadline, line[1]), len(lines))
 
     async def _each(
-        self, items: Sequence[T], deed: Callable[[T], Awaitable[Swept | None]], deadline: float
+        self,
+        items: Sequence[T],
+        deed: Callable[[T], Awaitable[Swept | None]],
+        deadline: float,
+        at_once: int = JOBS_AT_ONCE,
     ) -> None:
         async def count(item: T) -> None:
             late = self._finisher.clock.monotonic() > deadline
@@ -114,7 +121,7 @@ class _Sweep:
             if outcome:
                 self.counts[outcome] += 1
 
-        await _share_out(items, count, JOBS_AT_ONCE)
+        await _share_out(items, count, at_once)
 
     async def _read(self, listed: ListedJob) -> Swept | None:
         async def read() -> Swept | None:
