@@ -47,6 +47,7 @@ from bucketscribe.model import Delivery
 from bucketscribe.ports import Bucket, Topic
 from bucketscribe.render import Limits
 from bucketscribe.render_pool import RenderPool
+from bucketscribe.resume import Resume, resume
 from bucketscribe.settings import PROFILES, Settings
 from bucketscribe.transcribe import Transcriber, transcribe
 from bucketscribe.turns import Places, Turns
@@ -73,6 +74,7 @@ class House:
     fan_out: FanOut
     transcriber: Transcriber
     give_up: GiveUp
+    resume: Resume
     finisher: Finisher
 
 
@@ -92,16 +94,18 @@ def build(settings: Settings) -> House:
     reader = LightOnOCRClient(
         settings.ocr_url, auth=identity_for(settings.ocr_url), connections=settings.pages_at_gpu
     )
+    fanning_out = FanOut(
+        settings=settings,
+        finisher=finisher,
+        cache=drawing.cache,
+        renderer=drawing.renderer,
+        reader=reader,
+        **lanes,
+    )
+    giving_up = GiveUp(settings=settings, finisher=finisher, **lanes)
     return House(
         finisher=finisher,
-        fan_out=FanOut(
-            settings=settings,
-            finisher=finisher,
-            cache=drawing.cache,
-            renderer=drawing.renderer,
-            reader=reader,
-            **lanes,
-        ),
+        fan_out=fanning_out,
         transcriber=Transcriber(
             settings=settings,
             profiles=PROFILES,
@@ -112,7 +116,8 @@ def build(settings: Settings) -> House:
             clock=finisher.clock,
             chance=random.Random(),  # noqa: S311 - spreads pauses, guards nothing
         ),
-        give_up=GiveUp(settings=settings, finisher=finisher, **lanes),
+        give_up=giving_up,
+        resume=Resume(fan_out=fanning_out, give_up=giving_up),
     )
 
 
@@ -181,6 +186,16 @@ async def on_dead_letter(request: Request) -> Response:
     return await _answer(request, lambda delivery: give_up(delivery, house().give_up))
 
 
+@functions_framework.aio.http
+async def sweep(_request: Request) -> Response:
+    """Move what stopped moving. Whatever Cloud Scheduler sends with its call is not looked at."""
+
+    async def do_it() -> None:
+        await resume(house().resume)
+
+    return await _answered(do_it, b"", {})
+
+
 async def _answer(request: Request, deed: Callable[[Delivery], Awaitable[object]]) -> Response:
     """Do the deed for a pushed page task; the status says whether Pub/Sub shall send it again."""
     body = await request.body()
@@ -194,8 +209,15 @@ async def _answer(request: Request, deed: Callable[[Delivery], Awaitable[object]
         )
         await deed(delivery)
 
+    return await _answered(do_it, body, about)
+
+
+async def _answered(
+    deed: Callable[[], Awaitable[None]], message: bytes, about: Mapping[str, object]
+) -> Response:
+    """Do a deed as `_do` does; answer 204, or what its error says."""
     try:
-        await _do(do_it, body, about)
+        await _do(deed, message, about)
     except BucketscribeError as error:
         return Response(status_code=status_of(error))
     return Response(status_code=204)

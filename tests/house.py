@@ -29,6 +29,7 @@ from bucketscribe.finish import End, Finisher
 from bucketscribe.give_up import GaveUp, GiveUp, give_up
 from bucketscribe.messages import read_push, task_message
 from bucketscribe.model import Delivery, Lane, Message, ObjectRef, PageStatus, PageTask, Upload
+from bucketscribe.resume import Resume, Swept, resume
 from bucketscribe.settings import PROFILES, Settings
 from bucketscribe.transcribe import Transcriber, transcribe
 from bucketscribe.turns import Places, Turns
@@ -82,9 +83,11 @@ class House:
     fan_out: FanOut = field(init=False)
     transcriber: Transcriber = field(init=False)
     give_up: GiveUp = field(init=False)
+    resume: Resume = field(init=False)
 
     def __post_init__(self) -> None:
         self.scribe = FakeScribe(self.clock)
+        self.inbox.now = self.outbox.now = self.clock.now
         self.restart()
 
     def restart(self) -> None:
@@ -130,6 +133,7 @@ class House:
             chance=seeded(7),
         )
         self.give_up = GiveUp(settings=self.settings, finisher=finisher, express=express, bulk=bulk)
+        self.resume = Resume(fan_out=self.fan_out, give_up=self.give_up)
 
     # What people do.
 
@@ -170,6 +174,9 @@ class House:
 
     async def bury(self, task: PageTask) -> GaveUp:
         return await give_up(_delivery(task_message(task), 1), self.give_up)
+
+    async def sweep(self) -> dict[Swept, int]:
+        return dict(await resume(self.resume))
 
     # What the post does.
 

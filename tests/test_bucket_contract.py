@@ -5,6 +5,7 @@ import base64
 import itertools
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,6 +96,7 @@ def test_bytes_type_checksum_and_metadata_come_back_as_written(bucket: Bucket) -
     assert dict(info.metadata) == metadata
     assert run(bucket.look("a.md")) == info
     assert run(bucket.infos("")) == [info]
+    assert abs(datetime.now(UTC) - info.updated_at) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("name", HARD_NAMES)

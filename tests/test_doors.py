@@ -11,12 +11,17 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from functions_framework.aio import create_asgi_app
 
+from bucketscribe import jobs
+from bucketscribe.messages import read_upload
+from bucketscribe.model import Job, JobState
+from bucketscribe.settings import PROFILES
 from bucketscribe.storage import CloudBucket, make_client, open_bucket
 from infra.local import bucket_server
 from infra.local.broker import Broker
@@ -247,6 +252,52 @@ def test_a_dead_letter_of_a_finished_document_is_acknowledged(monkeypatch: pytes
         assert await outbox() == {}
 
     asyncio.run(run())
+
+
+@pytest.mark.usefixtures("buckets")
+class TestSweepDoor:
+    def test_a_document_whose_event_was_lost_is_fanned_out_whatever_the_call_says(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ):
+        async def run() -> None:
+            sample = (ROOT / "samples" / "documents" / "table.pdf").read_bytes()
+            generation = await put("a.pdf", sample)
+            await leave_job("a.pdf", generation, len(sample))
+            async with door("sweep", monkeypatch) as client:
+                for body in (b"", b"{", b"\xff"):
+                    assert (await client.post("/", content=body)).status_code == 204
+            job = json.loads((await outbox())[f"jobs/a.pdf/{generation}.json"])
+            assert (job["state"], job["pages"], len(job["resumed_at"])) == ("published", 1, 1)
+
+        asyncio.run(run())
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        swept = [line for line in lines if line["message"] == "jobs swept"]
+        assert [(line.get("resumed"), line.get("moving")) for line in swept] == [
+            (1, None),
+            (None, 1),
+            (None, 1),
+        ]
+
+    def test_storage_that_is_away_is_a_503(self, monkeypatch: pytest.MonkeyPatch):
+        async def run() -> None:
+            monkeypatch.setenv("BUCKETSCRIBE_OUTPUT_BUCKET", "no-such-bucket")
+            async with door("sweep", monkeypatch) as client:
+                assert (await client.post("/")).status_code == 503
+
+        asyncio.run(run())
+
+
+async def leave_job(name: str, generation: int, size: int) -> None:
+    """Leave the job of an event function that died an hour ago."""
+    upload = read_upload(event(name, generation, size))
+    job = Job(
+        upload=upload,
+        state=JobState.RECEIVED,
+        profile=PROFILES["lightonocr-2-1b"],
+        received_at=datetime.now(UTC) - timedelta(hours=1),
+    )
+    async with bucket("out") as out:
+        await jobs.write(job, 0, out)
 
 
 def test_a_door_refuses_to_start_with_wrong_settings_and_names_them_all():

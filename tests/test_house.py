@@ -31,10 +31,11 @@ FLOORS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"storage", "publisher", "identity", "lightonocr_client", "render_pool"}),
-    frozenset({"ledger", "publication", "asking", "rejects"}),
-    frozenset({"drawing", "completion"}),
+    frozenset({"jobs", "ledger", "publication", "asking", "rejects"}),
+    frozenset({"drawing", "completion", "patience"}),
     frozenset({"finish"}),
     frozenset({"fan_out", "transcribe", "give_up", "forget"}),
+    frozenset({"resume"}),
 )
 
 # A library and the rooms that may import it; `google.auth.exceptions` is what the other walls may raise too.

@@ -114,6 +114,42 @@ def test_a_page_of_a_document_inside_the_prefix_is_not_ours():
     assert layout.page_of(source(), "pages/b/pages/a.pdf/7/00001.md") is None
 
 
+@PROPERTY
+@given(sources)
+def test_a_jobs_name_tells_its_source(ref):
+    assert layout.job_of(ref.bucket, layout.job(ref)) == ref
+
+
+@PROPERTY
+@given(names)
+def test_what_job_does_not_make_is_no_job(tail):
+    ref = layout.job_of("in", f"jobs/{tail}")
+    assert ref is None or layout.job(ref) == f"jobs/{tail}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "jobs/",
+        "jobs/7.json",
+        "jobs//7.json",
+        "jobs/a.pdf/7.json\n",
+        "jobs/a.pdf/07.json",
+        "jobs/a.pdf/0.json",
+        "jobs/a.pdf/-7.json",
+        "jobs/a.pdf/٧.json",
+        "jobs/a.pdf/7.JSON",
+        "jobs/a.pdf/7",
+        "jobs/a.pdf/100000000000000000000.json",
+        f"jobs/{'a' * (layout.LONGEST_SOURCE_NAME_BYTES + 1)}/7.json",
+        "notes/a.pdf/7.json",
+        "xjobs/a.pdf/7.json",
+    ],
+)
+def test_a_lookalike_is_no_job(name):
+    assert layout.job_of("in", name) is None
+
+
 @pytest.mark.parametrize("letter", ["a", "é", "文", "🦉"])
 def test_the_longest_names_fit_cloud_storage(letter):
     name = letter * (layout.LONGEST_SOURCE_NAME_BYTES // len(letter.encode()))

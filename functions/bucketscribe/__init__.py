@@ -1,13 +1,16 @@
 """The map of the house. A room imports only from floors below its own; tests/test_house.py holds that.
 
-    doors      main.py          on_upload, on_page_task, on_dead_letter: wiring, and error -> HTTP status
+    doors      main.py          on_upload, on_page_task, on_dead_letter, sweep: wiring, error -> HTTP status
+    the round  resume           what the sweep does: a job that stopped moves again, through the deeds below
     deeds      fan_out          an uploaded object becomes a job and its page tasks
                transcribe       a page task becomes a page object
                give_up          a dead-lettered task becomes a failed page, or is parked
                forget           a deleted source takes its text with it, if so chosen
     the end    finish           when nothing is missing: assemble, publish, announce, close the job
                completion       is anything missing? at a constant number of requests a page
-    the books  ledger           page objects: written once, replaced only by better ones
+               patience         how long may a job stand still? pauses that grow
+    the books  jobs             one object a document in flight, replaced by its generation
+               ledger           page objects: written once, replaced only by better ones
                publication      a finished document put before its readers: text, record, event
                drawing          a page's image: fetched and drawn in its turn, within the budget
                asking           the model asked for one page until an answer may stand; notes
@@ -35,7 +38,7 @@
 
 Data's way: main hands an Upload to fan_out, which writes the Job and publishes PageTasks; main hands each
 Delivery to transcribe, which ends the page in the ledger; whoever finds nothing missing finishes the
-document.
+document. The sweep's resume looks through the Jobs, and has fan_out, give_up and finish do what was lost.
 """
 
 __version__ = "0.1.0"

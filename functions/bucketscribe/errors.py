@@ -8,7 +8,8 @@
     ├── DocumentError               the document ends failed, with this code
     │   ├── UnsupportedType, EmptyObject, NameTooLong, TooLarge
     │   ├── DocumentEncrypted, DocumentCorrupt, DocumentWithoutPages, TooManyPages
-    │   └── SourceGone              also a page's error, when the source goes half-way
+    │   ├── SourceGone              also a page's error, when the source goes half-way
+    │   └── AttemptsExhausted       nobody could open it in all its time; also a page's error
     ├── Superseded                  a newer generation is live: nothing is published
     ├── RenderError                 the page may still have a text layer, else it ends failed
     │   └── PageRenderFailed, PageRenderCrashed, PageRenderTimeout
@@ -19,6 +20,7 @@
     │   └── ModelRejected           the server has read the request and refuses it
     ├── OutOfTime                   no time is left for a model call: refused, asked again later
     ├── WriteConflict               somebody else wrote first (412)
+    ├── UnreadableJob               a stranger has written where our jobs stand
     └── CloudError                  another try may help
         └── StorageUnavailable, PublishFailed
 
@@ -94,6 +96,10 @@ class SourceGone(DocumentError):
     code = "source_gone"
 
 
+class AttemptsExhausted(DocumentError):
+    code = "attempts_exhausted"
+
+
 class Superseded(BucketscribeError):
     code = "superseded"
 
@@ -154,6 +160,10 @@ class OutOfTime(BucketscribeError):
 
 class WriteConflict(BucketscribeError):
     code = "write_conflict"
+
+
+class UnreadableJob(BucketscribeError):
+    code = "unreadable_job"
 
 
 class CloudError(BucketscribeError):

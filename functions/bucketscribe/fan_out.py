@@ -6,11 +6,12 @@ finds its page done.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from bucketscribe import finish, layout, records, rejects
+from bucketscribe import finish, jobs, layout, records, rejects
 from bucketscribe.document_cache import DocumentCache
 from bucketscribe.errors import (
     DocumentError,
@@ -22,6 +23,7 @@ from bucketscribe.errors import (
     WriteConflict,
 )
 from bucketscribe.finish import Finisher
+from bucketscribe.jobs import OpenJob
 from bucketscribe.logs import Severity, log
 from bucketscribe.messages import task_message
 from bucketscribe.model import DocumentFacts, Job, JobState, Lane, ObjectRef, PageTask, Upload
@@ -57,14 +59,6 @@ class FanOut:
     bulk: Topic
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _OpenJob:
-    """A job with the generation of its object, by which it is replaced."""
-
-    job: Job
-    generation: int
-
-
 async def fan_out(upload: Upload, house: FanOut) -> FannedOut:
     """Write the job, count the pages, publish a task for each; or end the document, or ignore the object.
 
@@ -81,14 +75,54 @@ async def fan_out(upload: Upload, house: FanOut) -> FannedOut:
     if opened is None:
         log(Severity.INFO, "event seen before", source=str(source))
         return FannedOut.ALREADY
+    return await take_up(opened, house)
+
+
+async def take_up(opened: OpenJob, house: FanOut) -> FannedOut:
+    """Go on with a job whose tasks are not all published, from wherever it stands. Raises CloudError."""
     try:
         return await _plan_and_publish(opened, house)
     except DocumentError as error:
-        return await _fail(opened, error, house)
+        return await fail(opened, error, house)
     except Superseded as superseded:
-        await finish.close(source, house.finisher)
-        log(Severity.INFO, "document superseded", source=str(source), reason=str(superseded))
-        return FannedOut.SUPERSEDED
+        return await _close(opened, superseded, house)
+
+
+async def publish_again(opened: OpenJob, pages: Sequence[int], house: FanOut) -> FannedOut:
+    """Publish the tasks of some pages of a planned job, unless a newer version is live. Raises CloudError."""
+    try:
+        await _refuse_if_not_live(opened.source, house)
+    except Superseded as superseded:
+        return await _close(opened, superseded, house)
+    await _publish(opened, pages, house)
+    return FannedOut.PUBLISHED
+
+
+async def fail(opened: OpenJob, error: DocumentError, house: FanOut) -> FannedOut:
+    """End the document, unless somebody else has brought it further: then it could be opened."""
+    try:
+        await jobs.write(opened.job, opened.generation, house.finisher.output_bucket)
+    except WriteConflict:
+        return FannedOut.ALREADY
+    end = await finish.fail(opened.job, error, house.finisher)
+    return FannedOut.SUPERSEDED if end is finish.End.SUPERSEDED else FannedOut.FAILED
+
+
+def lane_of(job: Job, settings: Settings) -> Lane:
+    """Tell which queue a planned document's pages wait in."""
+    return Lane.EXPRESS if (job.pages or 0) <= settings.express_pages else Lane.BULK
+
+
+def task_of(job: Job, page: int, settings: Settings) -> PageTask:
+    """Make a planned document's task for one page."""
+    return PageTask(
+        source=job.source,
+        page=page,
+        pages=job.pages or 0,
+        lane=lane_of(job, settings),
+        profile=job.profile.name,
+        trace=job.upload.trace,
+    )
 
 
 def ignored_because(upload: Upload, settings: Settings) -> str | None:
@@ -103,7 +137,7 @@ def ignored_because(upload: Upload, settings: Settings) -> str | None:
     return None
 
 
-async def _open(upload: Upload, house: FanOut) -> _OpenJob | None:
+async def _open(upload: Upload, house: FanOut) -> OpenJob | None:
     """Write the job, or take up the one that stands; None when the document has come further than that."""
     source = upload.source
     published = await house.finisher.output_bucket.look(layout.document_record(source.name))
@@ -117,30 +151,27 @@ async def _open(upload: Upload, house: FanOut) -> _OpenJob | None:
         received_at=house.finisher.clock.now(),
     )
     try:
-        return _OpenJob(job=job, generation=await _write(job, 0, house))
+        return await jobs.write(job, 0, house.finisher.output_bucket)
     except WriteConflict:
         return await _standing(source, house)
 
 
-async def _standing(source: ObjectRef, house: FanOut) -> _OpenJob | None:
-    stored = await house.finisher.output_bucket.read(layout.job(source))
-    if stored is None:
-        return None
-    job = records.decode_job(stored.data)
-    if job.state is JobState.PUBLISHED:
-        return None
-    return _OpenJob(job=job, generation=stored.info.generation)
+async def _standing(source: ObjectRef, house: FanOut) -> OpenJob | None:
+    opened = await jobs.read(source, house.finisher.output_bucket)
+    return opened if opened and opened.job.state is not JobState.PUBLISHED else None
 
 
-async def _plan_and_publish(opened: _OpenJob, house: FanOut) -> FannedOut:
+async def _plan_and_publish(opened: OpenJob, house: FanOut) -> FannedOut:
     await _refuse_by_size(opened.job.upload, house)
     warm_up = asyncio.create_task(house.reader.health())
     try:
         planned = await _planned(opened, house)
         if planned is None:
             return FannedOut.ALREADY
-        await _publish(planned.job, planned.job.pages or 0, house)
-        await _mark_published(planned, house)
+        await _publish(planned, range(1, (planned.job.pages or 0) + 1), house)
+        lane = lane_of(planned.job, house.settings)
+        source, pages = str(planned.source), planned.job.pages
+        log(Severity.INFO, "document planned", source=source, pages=pages, lane=lane.value)
     finally:
         # The call is made to wake a GPU. Once it has arrived the waking goes on without it.
         await asyncio.wait({warm_up}, timeout=WARM_UP_SECONDS)
@@ -148,21 +179,17 @@ async def _plan_and_publish(opened: _OpenJob, house: FanOut) -> FannedOut:
     return FannedOut.PUBLISHED
 
 
-async def _planned(opened: _OpenJob, house: FanOut) -> _OpenJob | None:
+async def _planned(opened: OpenJob, house: FanOut) -> OpenJob | None:
     """Count the pages, unless an earlier try did: its tasks may be out, and then each page ends by itself."""
     if opened.job.state is JobState.PLANNED:
         return opened
     return await _plan(opened, await _inspect(opened.job.source, house), house)
 
 
-async def _fail(opened: _OpenJob, error: DocumentError, house: FanOut) -> FannedOut:
-    """End the document, unless a copy of this event has brought it further: then it could be opened."""
-    try:
-        await _write(opened.job, opened.generation, house)
-    except WriteConflict:
-        return FannedOut.ALREADY
-    end = await finish.fail(opened.job, error, house.finisher)
-    return FannedOut.SUPERSEDED if end is finish.End.SUPERSEDED else FannedOut.FAILED
+async def _close(opened: OpenJob, superseded: Superseded, house: FanOut) -> FannedOut:
+    await finish.close(opened.source, house.finisher)
+    log(Severity.INFO, "document superseded", source=str(opened.source), reason=str(superseded))
+    return FannedOut.SUPERSEDED
 
 
 async def _refuse_by_size(upload: Upload, house: FanOut) -> None:
@@ -192,7 +219,7 @@ async def _refuse_if_not_live(source: ObjectRef, house: FanOut) -> None:
         raise Superseded(f"a newer version than {source} is in the input bucket")
 
 
-async def _plan(opened: _OpenJob, facts: DocumentFacts, house: FanOut) -> _OpenJob | None:
+async def _plan(opened: OpenJob, facts: DocumentFacts, house: FanOut) -> OpenJob | None:
     """Write kind and page count into the job; None when somebody else has brought it further."""
     job = replace(
         opened.job,
@@ -202,43 +229,26 @@ async def _plan(opened: _OpenJob, facts: DocumentFacts, house: FanOut) -> _OpenJ
         planned_at=house.finisher.clock.now(),
     )
     try:
-        return _OpenJob(job=job, generation=await _write(job, opened.generation, house))
+        return await jobs.write(job, opened.generation, house.finisher.output_bucket)
     except WriteConflict:
         return None
 
 
-async def _publish(job: Job, pages: int, house: FanOut) -> None:
-    express = pages <= house.settings.express_pages
-    lane = Lane.EXPRESS if express else Lane.BULK
-    tasks = [
-        PageTask(
-            source=job.source,
-            page=page,
-            pages=pages,
-            lane=lane,
-            profile=job.profile.name,
-            trace=job.upload.trace,
-        )
-        for page in range(1, pages + 1)
-    ]
+async def _publish(opened: OpenJob, numbers: Sequence[int], house: FanOut) -> None:
+    """Publish the tasks of these pages; then the job may say that all are out."""
+    tasks = [task_of(opened.job, page, house.settings) for page in numbers]
+    express = lane_of(opened.job, house.settings) is Lane.EXPRESS
     await (house.express if express else house.bulk).publish([task_message(task) for task in tasks])
-    log(Severity.INFO, "document planned", source=str(job.source), pages=pages, lane=lane.value)
+    if opened.job.state is not JobState.PUBLISHED:
+        await _mark_published(opened, house)
 
 
-async def _mark_published(planned: _OpenJob, house: FanOut) -> None:
+async def _mark_published(planned: OpenJob, house: FanOut) -> None:
     try:
-        await _write(replace(planned.job, state=JobState.PUBLISHED), planned.generation, house)
+        published = replace(planned.job, state=JobState.PUBLISHED)
+        await jobs.write(published, planned.generation, house.finisher.output_bucket)
     except WriteConflict:
-        log(Severity.INFO, "document finished before its fan-out", source=str(planned.job.source))
-
-
-async def _write(job: Job, if_generation: int, house: FanOut) -> int:
-    return await house.finisher.output_bucket.write(
-        layout.job(job.source),
-        records.encode_job(job),
-        content_type=records.JSON,
-        if_generation=if_generation,
-    )
+        log(Severity.INFO, "document came further before its fan-out ended", source=str(planned.source))
 
 
 async def _reject_name(upload: Upload, house: FanOut) -> FannedOut:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from bucketscribe import completion, layout, ledger, markdown, publication, records
+from bucketscribe import completion, jobs, layout, ledger, markdown, publication, records
 from bucketscribe.completion import MissingPages
 from bucketscribe.errors import (
     BucketscribeError,
@@ -106,11 +106,11 @@ def _forget_tail(source: ObjectRef, tail: "asyncio.Task[End]", finisher: Finishe
 
 async def _finish(source: ObjectRef, finisher: Finisher) -> End:
     while True:
-        stored = await finisher.output_bucket.read(layout.job(source))
-        if stored is None:
+        opened = await jobs.read(source, finisher.output_bucket)
+        if opened is None:
             await _clear_up(source, finisher)
             return End.CLOSED
-        job = records.decode_job(stored.data)
+        job = opened.job
         standing = await publication.look(source, finisher.output_bucket)
         found = await ledger.entries(finisher.output_bucket, source)
         missing = _highest_absent(job, found)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from bucketscribe import finish, layout, ledger, markdown, records
+from bucketscribe import finish, jobs, layout, ledger, markdown, records
 from bucketscribe.asking import is_spent
 from bucketscribe.finish import Finisher
 from bucketscribe.logs import Severity, log
@@ -47,20 +47,35 @@ async def give_up(delivery: Delivery, house: GiveUp) -> GaveUp:
     task = delivery.task
     house.finisher.refuse_strangers(task.source)
     bucket = house.finisher.output_bucket
-    stored = await bucket.read(layout.job(task.source))
-    if stored is None:
+    opened = await jobs.read(task.source, bucket)
+    if opened is None:
         return GaveUp.CLOSED
     if await ledger.has_ended(bucket, task):
         await finish.check(task.source, task.pages, task.page, house.finisher)
         return GaveUp.DONE
     note = await _note(task, house)
     own = note.fault if is_spent(note, house.settings) else None
-    fault = own or _overdue(records.decode_job(stored.data), note, house)
+    fault = own or (_exhausted(opened.job, note, house) if is_overdue(opened.job, house) else None)
     if fault is None:
         await _park(delivery, house)
         return GaveUp.PARKED
-    await _fail(task, fault, note.calls, house)
+    await _end(task, fault, note, house)
+    await finish.check(task.source, task.pages, task.page, house.finisher)
     return GaveUp.FAILED
+
+
+def is_overdue(job: Job, house: GiveUp) -> bool:
+    """Tell whether a job is older than an infrastructure's fault is waited out."""
+    return _age(job, house) >= timedelta(days=house.settings.parked_days)
+
+
+async def end_overdue(task: PageTask, job: Job, house: GiveUp) -> None:
+    """End a page of an overdue job failed, unless it has ended. Whether that was the last is not asked here.
+
+    Raises CloudError.
+    """
+    note = await _note(task, house)
+    await _end(task, _exhausted(job, note, house), note, house)
 
 
 async def _note(task: PageTask, house: GiveUp) -> PageNote:
@@ -68,14 +83,16 @@ async def _note(task: PageTask, house: GiveUp) -> PageNote:
     return records.decode_note(stored.data) if stored else PageNote(page=task.page)
 
 
-def _overdue(job: Job, note: PageNote, house: GiveUp) -> PageFault | None:
-    """Name the end of patience, when the job is older than a parked task may become."""
-    age = house.finisher.clock.now() - job.received_at
-    if age < timedelta(days=house.settings.parked_days):
-        return None
+def _age(job: Job, house: GiveUp) -> timedelta:
+    return house.finisher.clock.now() - job.received_at
+
+
+def _exhausted(job: Job, note: PageNote, house: GiveUp) -> PageFault:
+    """Name the end of patience: the page's own last fault, if it has any."""
+    days = _age(job, house).days
     return note.fault or PageFault(
         code="attempts_exhausted",
-        message=f"every try in {age.days} days was refused or broke off; the logs of on_page_task say why",
+        message=f"every try in {days} days was refused or broke off; the logs of on_page_task say why",
     )
 
 
@@ -93,11 +110,10 @@ async def _park(delivery: Delivery, house: GiveUp) -> None:
     )
 
 
-async def _fail(task: PageTask, fault: PageFault, calls: int, house: GiveUp) -> None:
+async def _end(task: PageTask, fault: PageFault, note: PageNote, house: GiveUp) -> None:
     record = PageRecord(
-        page=task.page, status=PageStatus.FAILED, edition=task.edition, attempts=calls, error=fault
+        page=task.page, status=PageStatus.FAILED, edition=task.edition, attempts=note.calls, error=fault
     )
     body = markdown.failed_body(task.page, fault.code)
     await ledger.write(house.finisher.output_bucket, task.source, record, body)
     log(Severity.ERROR, "page given up", source=str(task.source), page=task.page, code=fault.code)
-    await finish.check(task.source, task.pages, task.page, house.finisher)

@@ -1,7 +1,7 @@
 """Object names in the output bucket; the only room that joins a `/` into a name.
 
 What reads a prefix back is strict: `page_of` takes just what `page` makes, so that an object called
-`a.pdf/7/00001.md` by a stranger can never be mistaken for page 1 of `a.pdf`.
+`a.pdf/7/00001.md` by a stranger can never be mistaken for page 1 of `a.pdf`. `job_of` likewise.
 """
 
 import re
@@ -15,7 +15,11 @@ NAME_LIMIT_BYTES = 1024
 # generation has at most 20 digits. Notes need the most of those written today.
 LONGEST_SOURCE_NAME_BYTES = NAME_LIMIT_BYTES - len("figures//12345678901234567890/00001-999.png")
 
+JOBS_PREFIX = "jobs/"
+
 _PAGE_FILE = re.compile(r"([0-9]{5})\.md")
+
+_JOB_FILE = re.compile(r"(.+)/([1-9][0-9]{0,19})\.json", re.DOTALL)
 
 
 def document_text(name: str) -> str:
@@ -42,7 +46,16 @@ def page_of(source: ObjectRef, object_name: str) -> int | None:
 
 
 def job(source: ObjectRef) -> str:
-    return f"jobs/{source.name}/{source.generation}.json"
+    return f"{JOBS_PREFIX}{source.name}/{source.generation}.json"
+
+
+def job_of(bucket: str, object_name: str) -> ObjectRef | None:
+    """Tell which source in `bucket` an object is the job of; None when it is none of ours."""
+    own = object_name.startswith(JOBS_PREFIX)
+    match = _JOB_FILE.fullmatch(object_name.removeprefix(JOBS_PREFIX)) if own else None
+    if not match or len(match[1].encode()) > LONGEST_SOURCE_NAME_BYTES:
+        return None
+    return ObjectRef(bucket=bucket, name=match[1], generation=int(match[2]))
 
 
 def notes_prefix(source: ObjectRef) -> str:

@@ -261,11 +261,14 @@ class DocumentRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectInfo:
-    """An object's metadata. `size` in bytes, `crc32c` base64 as Cloud Storage gives it."""
+    """An object's metadata. `size` in bytes, `crc32c` base64 as Cloud Storage gives it; `updated_at` is when
+    this generation was written, or its metadata changed, by the server's clock.
+    """
 
     name: str
     generation: int
     size: int
+    updated_at: datetime
     content_type: str = ""
     crc32c: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from dataclasses import replace
 import msgspec
 
 from bucketscribe import __version__
+from bucketscribe.errors import UnreadableJob
 from bucketscribe.model import (
     DocumentRecord,
     Job,
@@ -52,8 +53,11 @@ def encode_job(job: Job) -> bytes:
 
 
 def decode_job(data: bytes) -> Job:
-    """Decode what encode_job made. Raises msgspec.DecodeError on anything else: nobody else writes there."""
-    return msgspec.json.decode(data, type=Job)
+    """Decode what encode_job made. Raises UnreadableJob on anything else: nobody else writes there."""
+    try:
+        return msgspec.json.decode(data, type=Job)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableJob(f"the job cannot be decoded ({type(error).__name__}): delete it") from error
 
 
 def encode_note(note: PageNote) -> bytes:

@@ -47,6 +47,10 @@ class LaptopCloud:
     def upload_door(self) -> str:
         return wiring.url(self.ports.on_upload)
 
+    @property
+    def sweep_door(self) -> str:
+        return wiring.url(self.ports.sweep)
+
 
 @asynccontextmanager
 async def running(
@@ -124,6 +128,7 @@ def _doors(ports: Ports) -> Mapping[str, int]:
         "on_upload": ports.on_upload,
         "on_page_task": ports.on_page_task,
         "on_dead_letter": ports.on_dead_letter,
+        "sweep": ports.sweep,
     }
 
 

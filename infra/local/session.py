@@ -18,7 +18,7 @@ from rich.console import Console
 
 from bucketscribe.errors import StorageUnavailable
 from bucketscribe.model import DocumentStatus, ObjectRef
-from infra.local import cloud, inbox, outbox
+from infra.local import cloud, inbox, outbox, schedule
 from infra.local.bucket_client import BucketClient, Listed
 from infra.local.cloud import LaptopCloud
 from infra.local.display import Display
@@ -121,7 +121,12 @@ class _Session:
         async with asyncio.TaskGroup() as background:
             servants = [
                 background.create_task(servant)
-                for servant in (events.run(), progress.follow(), _listen(laptop, progress))
+                for servant in (
+                    events.run(),
+                    progress.follow(),
+                    _listen(laptop, progress),
+                    schedule.run(laptop.sweep_door),
+                )
             ]
             if self._options.watch:
                 servants.append(background.create_task(self._watch(self._options.watch, uploader)))

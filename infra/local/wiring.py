@@ -38,11 +38,12 @@ class Ports:
     on_upload: int
     on_page_task: int
     on_dead_letter: int
+    sweep: int
 
 
 def free_ports() -> Ports:
     """Find different ports by holding all of them at once."""
-    sockets = [socket.socket() for _ in range(5)]
+    sockets = [socket.socket() for _ in range(6)]
     try:
         for each in sockets:
             each.bind((HOST, 0))
@@ -56,6 +57,7 @@ def free_ports() -> Ports:
         on_upload=numbers[2],
         on_page_task=numbers[3],
         on_dead_letter=numbers[4],
+        sweep=numbers[5],
     )
 
 

@@ -5,6 +5,7 @@ from bisect import bisect_left, insort
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count, takewhile
 from pathlib import Path
 
@@ -25,10 +26,11 @@ class FakeBucket:
     reading what is there counts twice.
 
     `before_write`, when set, runs with the object's name just before each write is judged: it may change
-    the bucket through `put` and `drop` and so stage a race.
+    the bucket through `put` and `drop` and so stage a race. `now` is the server's clock.
     """
 
     def __init__(self, name: str = "bucket") -> None:
+        self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self._name = name
         self._objects: dict[str, StoredObject] = {}
         self._order: list[str] = []
@@ -60,6 +62,7 @@ class FakeBucket:
             name=name,
             generation=generation,
             size=len(data),
+            updated_at=self.now(),
             content_type=content_type,
             crc32c=checksum,
             metadata=dict(metadata or {}),

@@ -1,0 +1,260 @@
+"""A job that stopped moves again: what the sweep does every ten minutes, safe at any time beside all else.
+
+A job that stands still is waiting far more often than it is lost: behind a long queue, or through an outage,
+where copies of its tasks help nobody. So it is resumed late, later every time and at most three times, and
+only so many copies are out at once. What then still stands is left to the parked tasks' clock, with an error
+in the log at every sweep; when that has run out its missing pages end failed: every document ends.
+
+The job says that it is resumed before anything is published: of two sweeps at once one comes too late. A
+resume that breaks off counts, and documents are opened one at a time: one that takes the instance down does
+so three times, and takes no other's turn with it.
+
+Documents are fetched and opened here as in `fan_out`, and finished as everywhere: the door's memory is sized
+as on_upload's.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeVar
+
+from bucketscribe import completion, fan_out, finish, give_up, jobs, ledger, patience
+from bucketscribe.errors import AttemptsExhausted, BucketscribeError, CloudError, WriteConflict
+from bucketscribe.fan_out import FannedOut, FanOut
+from bucketscribe.finish import End
+from bucketscribe.give_up import GiveUp
+from bucketscribe.jobs import ListedJob, OpenJob
+from bucketscribe.logs import Severity, log
+from bucketscribe.model import Job, JobState, ObjectRef
+
+T = TypeVar("T")
+
+# Below the function's 540 s by what the last job begun may take: fetched, opened, 10,000 tasks published, or
+# 10,000 pages put together. What is left is the next sweep's.
+SECONDS = 300.0
+JOBS_AT_ONCE = 8
+# Pages that are given up at once, in each of those jobs.
+PAGES_AT_ONCE = 16
+
+
+class Swept(StrEnum):
+    """What became of a job in one sweep. `held`: too many copies are out; `overtaken`: somebody else was
+    first; `left`: no time.
+    """
+
+    MOVING = "moving"
+    RESUMED = "resumed"
+    ENDED = "ended"
+    HELD = "held"
+    STUCK = "stuck"
+    OVERTAKEN = "overtaken"
+    BROKEN = "broken"
+    LEFT = "left"
+
+
+_OUTCOMES = {
+    FannedOut.PUBLISHED: Swept.RESUMED,
+    FannedOut.ALREADY: Swept.OVERTAKEN,
+    FannedOut.FAILED: Swept.ENDED,
+    FannedOut.SUPERSEDED: Swept.ENDED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """What resuming needs: what fanning out and giving up need, of the same house."""
+
+    fan_out: FanOut
+    give_up: GiveUp
+
+
+async def resume(house: Resume) -> Counter[Swept]:
+    """Look at every job and move those that stopped; count them by what became of them.
+
+    One job's trouble is logged and stops no other. Raises CloudError when the jobs cannot be listed.
+    """
+    sweep = _Sweep(house)
+    started = house.fan_out.finisher.clock.monotonic()
+    await sweep.run(started + SECONDS)
+    seconds = round(house.fan_out.finisher.clock.monotonic() - started, 3)
+    counts = {outcome.value: number for outcome, number in sweep.counts.items()}
+    log(Severity.INFO, "jobs swept", jobs=sweep.counts.total(), seconds=seconds, **counts)
+    return sweep.counts
+
+
+class _Sweep:
+    """One sweep: what it has counted, and how many pages of resumed documents are out."""
+
+    def __init__(self, house: Resume) -> None:
+        self._house = house
+        self._finisher = house.fan_out.finisher
+        self._bucket = house.fan_out.finisher.output_bucket
+        self._opened: list[OpenJob] = []
+        self._copies = 0
+        self.counts: Counter[Swept] = Counter()
+
+    async def run(self, deadline: float) -> None:
+        """Read all jobs, then move them in turn, those whose document is to be opened beside the others."""
+        listed = await jobs.listing(self._finisher.input_bucket.name, self._bucket)
+        await self._each(listed, self._read, deadline)
+        self._copies = sum(opened.job.pages or 0 for opened in self._opened if self._is_copied(opened.job))
+        in_turn = sorted(self._opened, key=lambda opened: patience.turn(opened.job))
+        lines = (
+            ([opened for opened in in_turn if opened.job.pages is None], 1),
+            ([opened for opened in in_turn if opened.job.pages is not None], JOBS_AT_ONCE),
+        )
+        await _share_out(lines, lambda line: self._each(line[0], self._move, deadline, line[1]), len(lines))
+
+    async def _each(
+        self,
+        items: Sequence[T],
+        deed: Callable[[T], Awaitable[Swept | None]],
+        deadline: float,
+        at_once: int = JOBS_AT_ONCE,
+    ) -> None:
+        async def count(item: T) -> None:
+            late = self._finisher.clock.monotonic() > deadline
+            outcome = Swept.LEFT if late else await deed(item)
+            if outcome:
+                self.counts[outcome] += 1
+
+        await _share_out(items, count, at_once)
+
+    async def _read(self, listed: ListedJob) -> Swept | None:
+        async def read() -> Swept | None:
+            opened = await jobs.read_listed(listed, self._bucket)
+            if opened is None:
+                return Swept.OVERTAKEN
+            self._opened.append(opened)
+            return None
+
+        return await _guarded(listed.source, read)
+
+    def _is_copied(self, job: Job) -> bool:
+        """Tell whether a resume's tasks may still be on their way. How many have ended since is not asked."""
+        return bool(job.resumed_at) and self._now() - patience.stood_since(job) < patience.pause(job)
+
+    async def _move(self, opened: OpenJob) -> Swept | None:
+        return await _guarded(opened.source, lambda: self._judge(opened))
+
+    async def _judge(self, opened: OpenJob) -> Swept:
+        """Tell a job that stands still from one that moves: cheaply, then by its pages, if it has any."""
+        job = opened.job
+        still = self._now() - patience.stood_since(job)
+        if still < patience.QUIET or (still < patience.pause(job) and await self._is_missing_any(job)):
+            return Swept.MOVING
+        if job.pages is None:
+            return await self._restart(opened)
+        found = await ledger.entries(self._bucket, job.source)
+        missing = sorted(set(range(1, job.pages + 1)) - {entry.record.page for entry in found})
+        if self._now() - patience.moved_at(job, found) < (patience.pause(job) if missing else patience.QUIET):
+            return Swept.MOVING
+        return await (self._continue(opened, missing) if missing else self._finish(opened))
+
+    async def _is_missing_any(self, job: Job) -> bool:
+        """Ask in one request, mostly."""
+        if job.pages is None:
+            return True
+        return await completion.is_missing_any(
+            job.source, job.pages, completion.NONE_MISSING, self._bucket, self._finisher.missing
+        )
+
+    async def _restart(self, opened: OpenJob) -> Swept:
+        """Have the event's work done for a document whose pages were never counted."""
+        job, house = opened.job, self._house.fan_out
+        if len(job.resumed_at) < patience.RESUMES:
+            return _OUTCOMES[await fan_out.take_up(await self._mark(opened), house)]
+        if not give_up.is_overdue(job, self._house.give_up):
+            return self._stuck(job)
+        error = AttemptsExhausted(
+            "every try to open the document broke off, and the logs of on_upload and sweep say why; "
+            "upload it again"
+        )
+        return _OUTCOMES[await fan_out.fail(opened, error, house)]
+
+    async def _continue(self, opened: OpenJob, missing: Sequence[int]) -> Swept:
+        """Publish the missing pages' tasks, for the first time or again; or give these pages up."""
+        job = opened.job
+        if len(job.resumed_at) < patience.RESUMES:
+            if not self._has_room(job):
+                return Swept.HELD
+            marked = await self._mark(opened)
+            return _OUTCOMES[await fan_out.publish_again(marked, missing, self._house.fan_out)]
+        if not give_up.is_overdue(job, self._house.give_up):
+            return self._stuck(job, missing=len(missing))
+        await _share_out(missing, lambda page: self._give_up(job, page), PAGES_AT_ONCE)
+        await finish.finish(job.source, self._finisher)
+        return Swept.ENDED
+
+    async def _finish(self, opened: OpenJob) -> Swept:
+        if len(opened.job.resumed_at) < patience.RESUMES:
+            await self._mark(opened)
+        end = await finish.finish(opened.source, self._finisher)
+        return Swept.MOVING if end is End.WAITING else Swept.ENDED
+
+    def _has_room(self, job: Job) -> bool:
+        """Take a document's pages to those that are out; one alone may be as long as it is."""
+        pages = job.pages or 0
+        if job.state is JobState.PUBLISHED and self._copies and self._copies + pages > patience.COPIES:
+            return False
+        self._copies += pages
+        return True
+
+    async def _mark(self, opened: OpenJob) -> OpenJob:
+        """Write into the job that it is resumed. Raises WriteConflict when it has changed since."""
+        job = replace(opened.job, resumed_at=(*opened.job.resumed_at, self._now()))
+        marked = await jobs.write(job, opened.generation, self._bucket)
+        resumes, state = len(job.resumed_at), job.state.value
+        log(Severity.WARNING, "job resumed", source=str(job.source), resumes=resumes, state=state)
+        return marked
+
+    async def _give_up(self, job: Job, page: int) -> None:
+        task = fan_out.task_of(job, page, self._house.fan_out.settings)
+        await give_up.end_overdue(task, job, self._house.give_up)
+
+    def _stuck(self, job: Job, missing: int | None = None) -> Swept:
+        log(
+            Severity.ERROR,
+            "job stands still after all its resumes: see why nothing comes of its tasks",
+            source=str(job.source),
+            state=job.state.value,
+            pages=job.pages,
+            missing=missing,
+            received=job.received_at.isoformat(),
+            trace=job.upload.trace or None,
+        )
+        return Swept.STUCK
+
+    def _now(self) -> datetime:
+        return self._finisher.clock.now()
+
+
+async def _guarded(source: ObjectRef, deed: Callable[[], Awaitable[Swept | None]]) -> Swept | None:
+    """Do one job's part; its trouble is its own."""
+    try:
+        return await deed()
+    except WriteConflict:
+        return Swept.OVERTAKEN
+    except BucketscribeError as error:
+        severity = Severity.WARNING if isinstance(error, CloudError) else Severity.ERROR
+        log(severity, "job not swept", source=str(source), code=error.code, reason=str(error))
+        return Swept.BROKEN
+
+
+async def _share_out(items: Iterable[T], deed: Callable[[T], Awaitable[None]], workers: int) -> None:
+    """Do a deed for each, in their order, so many at once. The first failure ends it all."""
+    left = iter(items)
+
+    async def work() -> None:
+        for each in left:
+            await deed(each)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(work())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
