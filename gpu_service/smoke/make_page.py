@@ -8,12 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bucketscribe.model import Encoding, PageImage
-from bucketscribe.render import Limits, draw
-from bucketscribe.settings import PROFILES
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import getSampleStyleSheet
 from reportlab.platypus import Paragraph, SimpleDocTemplate
+
+from bucketscribe.model import Encoding, PageImage
+from bucketscribe.render import Limits, draw
+from bucketscribe.settings import PROFILES
 
 FOLDER = Path(__file__).parent
 TITLE = "The harbour bell"
