@@ -90,6 +90,13 @@ def test_a_script_can_be_run_and_stops_at_its_first_error(script):
     assert "\nset -Eeuo pipefail\n" in script.read_text()
 
 
+def test_every_file_that_the_readme_links_exists():
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    for link in links:
+        assert (FOLDER / link).exists(), link
+
+
 # The Dockerfile.
 
 
