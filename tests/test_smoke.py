@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -222,6 +223,14 @@ def test_a_service_that_is_not_there_is_given_up_at_the_deadline(tmp_path):
     assert "no connection" in ended.stderr
 
 
+def test_a_service_that_takes_the_connection_and_says_nothing_is_given_up_at_the_deadline(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        ended = smoke("--deadline", "1", url, folder=tmp_path)
+    assert ended.returncode == 1
+    assert "no answer in time" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("status", "help_given"), [(401, "token is not accepted"), (403, "roles/run.invoker")]
 )
@@ -327,7 +336,7 @@ case $word in
   */models) cp "$NOTES/models.json" "$output" ;;
   *) cp "$NOTES/page.json" "$output" ;;
 esac
-find "$config" "$(dirname "$config")" -maxdepth 0 -printf '%m\\n' >"$NOTES/modes"
+ls -ld "$config" "$(dirname "$config")" | cut -c 1-10 >"$NOTES/modes"
 printf '200 0.5'
 """
 
@@ -355,7 +364,7 @@ def test_the_token_is_in_a_private_file_and_nowhere_else(notes):
     ended = smoke_with_notes(notes)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert (notes / "config").read_text() == f'header = "Authorization: Bearer {TOKEN}"\n'
-    assert (notes / "modes").read_text().split() == ["600", "700"]
+    assert (notes / "modes").read_text().split() == ["drwx------", "-rw-------"]
     calls = (notes / "curl").read_text()
     assert "https://ocr.example/v1/chat/completions" in calls.splitlines()
     for text in (calls, (notes / "environment").read_text(), ended.stdout):
