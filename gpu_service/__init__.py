@@ -1,1 +1,1 @@
-"""The OCR service: the real one is an image (later), `stand_in` is the laptop's."""
+"""The OCR service: the real one is an image (README.md, Dockerfile), `stand_in` is the laptop's."""

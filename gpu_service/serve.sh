@@ -6,7 +6,6 @@
 set -Eeuo pipefail
 
 MODEL_FOLDER=${MODEL_FOLDER:-/opt/model}
-HOST=${HOST:-0.0.0.0}
 PORT=${PORT:-8000} # Cloud Run sets it to the container port
 MAX_NUM_SEQS=${MAX_NUM_SEQS:-36}
 MAX_NUM_QUEUED_REQS=${MAX_NUM_QUEUED_REQS:-48}
@@ -28,7 +27,7 @@ fi
 flags=(
   # What clients name in `model`; the path of the weights would be the name otherwise.
   --served-model-name "$MODEL"
-  --host "$HOST"
+  --host 0.0.0.0
   --port "$PORT"
   # What the weights are stored in; an L4 computes in it.
   --dtype bfloat16
@@ -45,6 +44,7 @@ flags=(
   # vLLM's default for a server is 2048, less than one page's image (2145 for A4): a page would be prefilled
   # in pieces, and two never together.
   --max-num-batched-tokens "$MAX_NUM_BATCHED_TOKENS"
+  # vLLM's own default; of an L4's 24 GB the weights take 2, the rest holds pages.
   --gpu-memory-utilization "$GPU_MEMORY_UTILIZATION"
 
   # One page a request; a second image is refused with a 400.
