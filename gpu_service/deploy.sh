@@ -5,7 +5,7 @@ begin "$@" <<'HELP'
 usage: gpu_service/deploy.sh [--dry-run] [--docker | --missing-image]
 Builds the image of gpu_service/ with Cloud Build, pushes it, and deploys it to Cloud Run with one L4 an instance.
   --docker          builds with the Docker engine of this machine instead (needs some 60 GB of disk)
-  --missing-image   only prints what would have to be built: IMAGE:TAG PROFILE TARGET, or nothing if nothing has to
+  --missing-image   only prints what would have to be built: IMAGE:TAG PROFILE, or nothing if nothing has to
   --dry-run         prints the commands that would change something
 An image is named after what it is built from, so nothing is built twice; a service that stands as it should is left
 alone. Settings (PROFILE, GPUS, GPU_VCPU, …) stand in bucketscribe.env. A first build takes about half an hour.
@@ -38,14 +38,14 @@ digest_of() {
 build() {
   if [[ -n $with_docker ]]; then
     change gcloud auth configure-docker "${IMAGE%%/*}" --quiet
-    change "$HERE/build.sh" "$IMAGE:$tag" "$PROFILE" "$GPU_IMAGE_TARGET"
+    change "$HERE/build.sh" "$IMAGE:$tag" "$PROFILE"
   else
     change cloud builds submit "$HERE" \
       --region="$REGION" \
       --config="$HERE/cloudbuild.yaml" \
       --service-account="projects/$PROJECT/serviceAccounts/$(account_email "$BUILD_ACCOUNT")" \
       --gcs-source-staging-dir="gs://$STAGING_BUCKET/source" \
-      --substitutions="_IMAGE=$IMAGE:$tag,_PROFILE=$PROFILE,_TARGET=$GPU_IMAGE_TARGET"
+      --substitutions="_IMAGE=$IMAGE:$tag,_PROFILE=$PROFILE"
   fi
 }
 
@@ -54,11 +54,10 @@ inputs=()
 for file in Dockerfile .dockerignore build.sh serve.sh "profiles/$PROFILE.env"; do
   inputs+=("$file $(sha256 <"$HERE/$file")")
 done
-[[ $GPU_IMAGE_TARGET != compiled ]] || inputs+=("$(fingerprint_of_folder "$HERE/compile-cache")")
-tag=$PROFILE-$(fingerprint "$GPU_IMAGE_TARGET" "${inputs[@]}" | cut -c 1-12)
+tag=$PROFILE-$(fingerprint "${inputs[@]}" "$(fingerprint_of_folder "$HERE/compile-cache")" | cut -c 1-12)
 digest_of "$IMAGE:$tag"
 if [[ -n $missing_image ]]; then
-  [[ -n $DIGEST ]] || say "$IMAGE:$tag $PROFILE $GPU_IMAGE_TARGET"
+  [[ -n $DIGEST ]] || say "$IMAGE:$tag $PROFILE"
   exit 0
 fi
 

@@ -25,6 +25,9 @@ README = (FOLDER / "README.md").read_text()
 # What Cloud Run gives between SIGTERM and SIGKILL.
 CLOUD_RUN_GRACE_SECONDS = 10
 
+# Build arguments for a model that has no profile.
+OWN_MODEL = ("MODEL", "REVISION", "WEIGHTS_SHA256")
+
 # What the model's context holds, tokens.
 CONTEXT = 16384
 
@@ -87,7 +90,9 @@ def test_shellcheck_finds_nothing(script):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_can_be_run_and_stops_at_its_first_error(script):
     assert os.access(script, os.X_OK)
-    assert "\nset -Eeuo pipefail\n" in script.read_text()
+    library = ROOT / "infra" / "gcp" / "lib.sh"
+    text = script.read_text() + (library.read_text() if 'infra/gcp/lib.sh"' in script.read_text() else "")
+    assert "\nset -Eeuo pipefail\n" in text
 
 
 def test_every_file_that_the_readme_links_exists():
@@ -111,14 +116,14 @@ def test_vllm_is_pinned_by_tag_and_digest_and_is_not_the_version_that_loops():
 def test_every_build_argument_has_a_default_is_used_and_is_in_the_readme():
     text = "\n".join(each.rest for each in instructions() if each.word != "ARG")
     for name, default in arguments().items():
-        assert default, name
-        assert f"${{{name}}}" in text, name
+        assert default or name in OWN_MODEL, name
+        assert re.search(rf"\${{?{name}\b", text), name
         assert f"`{name}`" in README, name
 
 
 def test_the_weights_depend_on_nothing_but_vllm_and_their_own_profile():
     assert of("weights", "COPY", "ADD") == ["profiles/${PROFILE}.env /opt/model/profile.env"]
-    assert of("weights", "ARG") == ["PROFILE=lightonocr-2-1b"]
+    assert of("weights", "ARG") == ["PROFILE=lightonocr-2-1b", *(f"{name}=" for name in OWN_MODEL)]
 
 
 def test_the_weights_come_before_all_that_changes_more_often():
@@ -203,6 +208,7 @@ def test_gcloud_uploads_what_is_copied_and_the_compile_cache_too(tmp_path):
     assert {each for each in listed if not each.startswith("compile-cache/")} == {
         "Dockerfile",
         ".dockerignore",
+        "build.sh",
         "serve.sh",
         *(f"profiles/{name}.env" for name in PROFILES),
     }
@@ -238,18 +244,20 @@ printf weights >"$MODEL_FOLDER/weights/model.safetensors"
 """
 
 
-def download(folder: Path, *, checksum: str) -> "subprocess.CompletedProcess[str]":
-    """Run what the weights stage runs, in `folder` instead of /opt/model, with an `hf` without a network."""
+def download(folder: Path, *, checksum: str, **given: str) -> "subprocess.CompletedProcess[str]":
+    """Run what the weights stage runs, in `folder` instead of /opt/model, with an `hf` without a network;
+    `given` are build arguments.
+    """
     (folder / "bin").mkdir()
     executable(folder / "bin" / "hf", FAKE_HF)
     model = folder / "model"
     model.mkdir()
     (model / "profile.env").write_text(f"MODEL=some/model\nREVISION=abc\nWEIGHTS_SHA256={checksum}\n")
-    (command,) = of("weights", "RUN")
+    command = "\n".join(of("weights", "RUN"))
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
     return subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command.replace("/opt/model", str(model))],
-        env={"PATH": path, "MODEL_FOLDER": str(model)},
+        ["bash", "-e", "-o", "pipefail", "-c", command.replace("/opt/model", str(model))],
+        env={"PATH": path, "MODEL_FOLDER": str(model), **dict.fromkeys(OWN_MODEL, ""), **given},
         capture_output=True,
         text=True,
         check=False,
@@ -281,6 +289,22 @@ def test_weights_without_a_known_sum_are_taken_and_their_sum_is_printed_with_a_w
     assert ended.returncode == 0
     assert sha256(b"weights").hexdigest() in ended.stdout
     assert "WARNING: NOT CHECKED" in ended.stderr
+
+
+@gnu
+def test_a_model_without_a_profile_is_named_by_build_arguments(tmp_path):
+    ended = download(tmp_path, checksum="0" * 64, MODEL="my/tuned", REVISION="def")
+    assert ended.returncode == 0
+    assert "download my/tuned --revision def" in " ".join((tmp_path / "model" / "asked").read_text().split())
+    profile = named_values(tmp_path / "model" / "profile.env")
+    assert profile == {"MODEL": "my/tuned", "REVISION": "def", "WEIGHTS_SHA256": ""}
+
+
+@gnu
+def test_a_model_without_a_revision_is_refused(tmp_path):
+    ended = download(tmp_path, checksum="", MODEL="my/tuned")
+    assert ended.returncode != 0
+    assert "MODEL needs a REVISION" in ended.stderr
 
 
 # The entry point.

@@ -84,7 +84,6 @@ setting GPUS 3 "$NUMBER"                             # instances at most, each o
 setting GPU_VCPU 8 '4|8'                             # with 16 or 32 GiB: more start faster and cost more
 setting PROFILE lightonocr-2-1b '[a-z0-9-]+'         # a file of gpu_service/profiles
 setting CUDA_COMPATIBILITY 0 '0|1'                   # gpu_service/README.md, traps
-setting GPU_IMAGE_TARGET serve 'serve|compiled'        # compiled: with the cache of gpu_service/compile-cache in it
 
 setting SWEEP_SCHEDULE '*/10 * * * *'
 setting ALERT_EMAIL '' '([^@ ]+@[^@ ]+)?'            # whom alerts wake; none are sent without
