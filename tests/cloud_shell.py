@@ -73,8 +73,14 @@ class Call:
 
     @property
     def line(self) -> str:
-        """The command as a shell would read it."""
-        return shlex.join(["gcloud", *self.words])
+        """The command as a person would type it: quotes around a flag's value, not around the flag."""
+        parts = [word.partition("=") if word.startswith("--") else (word, "", "") for word in self.words]
+        return " ".join(
+            [
+                "gcloud",
+                *(f"{name}={shlex.quote(value)}" if eq else shlex.quote(name) for name, eq, value in parts),
+            ]
+        )
 
     def flag(self, name: str) -> str:
         """The value of a flag, the last one if it is repeated. Raises KeyError."""

@@ -121,7 +121,9 @@ def test_every_function_refuses_strangers_and_runs_as_its_own_account(built: Clo
 
 
 def test_the_upload_function_is_tried_again_when_it_fails(built: CloudShell):
-    (deploy,) = [call for call in built.changes() if call.words[:3:2] == ("functions", "bucketscribe-on-upload")]
+    (deploy,) = [
+        call for call in built.changes() if call.words[:3:2] == ("functions", "bucketscribe-on-upload")
+    ]
     assert "--retry" in deploy.words
     assert deploy.flag("timeout") == "540s"
 
@@ -143,7 +145,9 @@ def test_a_second_run_changes_nothing(whole: Make):
 
 
 @pytest.mark.parametrize("script", KINDS, ids="-".join)
-def test_each_script_runs_alone_and_leaves_alone_what_is_as_it_should_be(whole: Make, script: tuple[str, ...]):
+def test_each_script_runs_alone_and_leaves_alone_what_is_as_it_should_be(
+    whole: Make, script: tuple[str, ...]
+):
     shell = whole()
     done = shell.run(*script)
     assert done.returncode == 0, done.stderr
@@ -169,13 +173,15 @@ CHANGED = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "changed"), CHANGED, ids=lambda value: " ".join(value))
+@pytest.mark.parametrize(("settings", "changed"), CHANGED, ids=" ".join)
 def test_a_changed_setting_is_applied_to_what_it_is_about_and_to_nothing_else(
     whole: Make, settings: dict[str, str], changed: list[str]
 ):
     shell = whole(**settings)
     assert shell.run(UP).returncode == 0
-    done = [next((each for each in changed if str(call).startswith(each)), str(call)) for call in shell.changes()]
+    done = [
+        next((each for each in changed if str(call).startswith(each)), str(call)) for call in shell.changes()
+    ]
     assert done == changed
     shell.forget_calls()
     assert shell.run(UP).returncode == 0
@@ -193,7 +199,11 @@ def test_a_setting_taken_back_is_taken_back_in_the_project(whole: Make, built: C
 
 
 DRIFT = [
-    ("pubsub subscriptions/page-tasks-bulk", ("ackDeadlineSeconds", 10), "pubsub subscriptions update page-tasks-bulk"),
+    (
+        "pubsub subscriptions/page-tasks-bulk",
+        ("ackDeadlineSeconds", 10),
+        "pubsub subscriptions update page-tasks-bulk",
+    ),
     (
         "pubsub subscriptions/page-tasks-dead",
         ("expirationPolicy", {"ttl": "2678400s"}),
@@ -204,7 +214,11 @@ DRIFT = [
         ("public_access_prevention", "inherited"),
         "storage buckets update gs://acme-docs-markdown",
     ),
-    ("scheduler jobs/bucketscribe-sweep", ("timeZone", "Asia/Tokyo"), "scheduler jobs update http bucketscribe-sweep"),
+    (
+        "scheduler jobs/bucketscribe-sweep",
+        ("timeZone", "Asia/Tokyo"),
+        "scheduler jobs update http bucketscribe-sweep",
+    ),
     ("functions/bucketscribe-sweep", ("state", "FAILED"), "functions deploy bucketscribe-sweep"),
 ]
 
@@ -309,7 +323,9 @@ def test_on_upload_is_not_deployed_while_a_subscription_is_missing(whole: Make):
 # ---- dry runs ---------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_in_an_empty_project_shows_the_way_and_changes_nothing(empty: CloudShell, built: CloudShell):
+def test_a_dry_run_in_an_empty_project_shows_the_way_and_changes_nothing(
+    empty: CloudShell, built: CloudShell
+):
     shown = empty.run(UP, "--dry-run")
     assert shown.returncode == 0, shown.stderr
     assert empty.changes() == []
@@ -373,7 +389,7 @@ def test_a_wrong_setting_is_named_before_anything_is_changed(
 
 def test_settings_are_text_and_never_run(tmp_path: Path):
     shell = CloudShell(folder=tmp_path / "cloud")
-    shell.settings["BUCKETSCRIBE_INCLUDE"] = f"$(touch {tmp_path}/run),it's \"quoted\""
+    shell.settings["BUCKETSCRIBE_INCLUDE"] = f'$(touch {tmp_path}/run),it\'s "quoted"'
     shown = shell.run(UP)
     assert shown.returncode == 0, shown.stderr
     assert not (tmp_path / "run").exists()
@@ -400,8 +416,13 @@ def test_a_pipeline_of_another_project_is_refused(whole: Make):
 def test_the_example_names_every_setting_with_its_default(tmp_path: Path):
     text = (GCP.parents[1] / "bucketscribe.env.example").read_text()
     shown = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", text, re.MULTILINE))
-    declared = re.findall(r"^setting (\w+)(?: (?:'([^']*)'|\"([^\"]*)\"|([^' \"]\S*)))?", (GCP / "env.sh").read_text(), re.M)
-    assert list(shown) and set(shown) == {name for name, *_ in declared}
+    declared = re.findall(
+        r"^setting (\w+)(?: (?:'([^']*)'|\"([^\"]*)\"|([^' \"]\S*)))?",
+        (GCP / "env.sh").read_text(),
+        re.MULTILINE,
+    )
+    assert list(shown)
+    assert set(shown) == {name for name, *_ in declared}
     for name, quoted, doubly, plain in declared:
         default = quoted or plain or doubly
         default = default.replace("$PROJECT", "my-project").replace("$REGION", "europe-west4")
@@ -435,7 +456,9 @@ def test_down_removes_what_up_made_and_keeps_the_buckets(tmp_path: Path):
     shell.forget_calls()
     done = shell.run(DOWN, answer="acme-docs\n")
     assert done.returncode == 0, done.stderr
-    left = {key for key in shell.things if not key.startswith(("artifacts docker", "run services/bucketscribe"))}
+    left = {
+        key for key in shell.things if not key.startswith(("artifacts docker", "run services/bucketscribe"))
+    }
     assert left == {"storage buckets/gs://acme-docs-documents", "storage buckets/gs://acme-docs-markdown"}
     on_project = {each["role"] for each in shell.project["policies"]["projects/acme-docs"]}
     assert on_project == {"roles/pubsub.publisher"}
