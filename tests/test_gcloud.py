@@ -139,8 +139,14 @@ ROOT = Path(__file__).parent.parent
 def written(page: str) -> list[str]:
     """The gcloud commands that a page shows, each in one line."""
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [re.sub(r"\s+#.*| [|>] .*", "", line) for line in lines if line.startswith("gcloud ")]
+    found, line = [], ""
+    for part in "\n".join(blocks).replace("\\\n", " ").splitlines():
+        line = " ".join([line, re.sub(r"\s+# .*", "", part).strip()]).strip()
+        # A quote that is still open goes on in the next line.
+        if line.count("'") % 2 == 0:
+            found.append(re.sub(r" [|>] .*", "", line))
+            line = ""
+    return [each for each in found if each.startswith("gcloud ")]
 
 
 def test_every_gcloud_command_in_the_readmes_is_one_that_gcloud_takes(tmp_path: Path):

@@ -76,7 +76,7 @@ def obey(project: Project, group: str, verb: str, rest: list[str], flags: Flags)
 
 
 def name_of(project: Project, group: str, rest: list[str], flags: Flags) -> str:
-    """Tell by which name a thing is kept; some commands have a word more, some things no name of their own."""
+    """Tell by which name a thing is kept: some commands have a word more, some give the name in a flag."""
     return next((word for word in rest if word not in ("http", "github")), one(flags, "name"))
 
 
