@@ -330,7 +330,7 @@ def test_a_dry_run_in_an_empty_project_shows_the_way_and_changes_nothing(
     assert shown.returncode == 0, shown.stderr
     assert empty.changes() == []
     lines = [line for line in shown.stdout.splitlines() if line.startswith("  + gcloud ")]
-    verbs = {re.sub(r"^  \+ ", "", line).split(" --")[0] for line in lines}
+    verbs = {re.sub(r"^  \+ ", "", line).removesuffix(" \\").split(" --")[0] for line in lines}
     real = {f"gcloud {' '.join(word for word in call.words if word[:2] != '--')}" for call in built.changes()}
     assert verbs == real
 

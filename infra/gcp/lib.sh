@@ -63,13 +63,22 @@ usage() {
 
 cloud() { gcloud "$@" --project="$PROJECT" --quiet; }
 
-# change COMMAND…: shows a command that changes something and runs it, or under --dry-run only shows it.
+# change COMMAND…: shows a command that changes something and runs it, or under --dry-run only shows it. What is
+# shown can be pasted into a shell; a long one has a flag a line.
 change() {
-  local shown=("$@")
+  local shown=("$@") word text break_at=' '
   [[ $1 != cloud ]] || shown=(gcloud "${@:2}" --project="$PROJECT")
-  printf '  +'
-  printf ' %q' "${shown[@]}"
-  printf '\n'
+  text="${shown[*]}"
+  ((${#text} < 110)) || break_at=$' \\\n      '
+  text=
+  for word in "${shown[@]}"; do
+    case $word in
+    --*) text+=$break_at ;;
+    *) text+=' ' ;;
+    esac
+    text+=$(printf '%q' "$word")
+  done
+  printf '  +%s\n' "$text"
   [[ -n $DRY_RUN ]] || "$@"
 }
 
