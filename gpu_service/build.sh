@@ -11,6 +11,10 @@ HELP
   exit 2
 fi
 
+[[ $1 == *-docker.pkg.dev/* ]] || {
+  echo "build.sh: $1 is no image in Artifact Registry" >&2
+  exit 2
+}
 docker build \
   --platform=linux/amd64 \
   --build-arg="PROFILE=$2" \

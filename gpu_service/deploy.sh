@@ -27,11 +27,16 @@ fi
 HERE=$ROOT/gpu_service
 [[ -f $HERE/profiles/$PROFILE.env ]] || die "there is no gpu_service/profiles/$PROFILE.env"
 
-# digest_of IMAGE:TAG: sets DIGEST, empty when the registry has no such image.
-digest_of() {
+# look_up: sets DIGEST to that of the image with our tag, empty when the registry has none. By the list of tags, for
+# which a reader's right is enough; `docker images describe` wants to see vulnerabilities too.
+look_up() {
   DIGEST=
-  if found artifacts docker images describe "$1" --format='value(image_summary.digest)'; then
-    DIGEST=$FOUND
+  if found artifacts tags list \
+    --package="$GPU_SERVICE" \
+    --repository="$REPOSITORY" \
+    --location="$REGION" \
+    --format="value[separator='|'](name.basename(),version.basename())"; then
+    DIGEST=$(sed -n "s/^$tag|//p" <<<"$FOUND")
   fi
 }
 
@@ -40,11 +45,12 @@ build() {
     change gcloud auth configure-docker "${IMAGE%%/*}" --quiet
     change "$HERE/build.sh" "$IMAGE:$tag" "$PROFILE"
   else
-    change cloud builds submit "$HERE" \
-      --region="$REGION" \
+    # beta: without it nothing is printed for half an hour, because the log is in Cloud Logging alone.
+    change cloud beta builds submit "$HERE" \
+      --region="$BUILD_REGION" \
+      --machine-type="$BUILD_MACHINE" \
       --config="$HERE/cloudbuild.yaml" \
       --service-account="projects/$PROJECT/serviceAccounts/$(account_email "$BUILD_ACCOUNT")" \
-      --gcs-source-staging-dir="gs://$STAGING_BUCKET/source" \
       --substitutions="_IMAGE=$IMAGE:$tag,_PROFILE=$PROFILE"
   fi
 }
@@ -55,7 +61,7 @@ for file in Dockerfile .dockerignore build.sh serve.sh "profiles/$PROFILE.env"; 
   inputs+=("$file $(sha256 <"$HERE/$file")")
 done
 tag=$PROFILE-$(fingerprint "${inputs[@]}" "$(fingerprint_of_folder "$HERE/compile-cache")" | cut -c 1-12)
-digest_of "$IMAGE:$tag"
+look_up
 if [[ -n $missing_image ]]; then
   [[ -n $DIGEST ]] || say "$IMAGE:$tag $PROFILE"
   exit 0
@@ -64,7 +70,7 @@ fi
 step "Image of $PROFILE"
 if [[ -z $DIGEST ]]; then
   build
-  digest_of "$IMAGE:$tag"
+  look_up
 fi
 if [[ -z $DIGEST ]]; then
   [[ -n $DRY_RUN ]] || die "$IMAGE:$tag was built but is not in the registry"
@@ -77,7 +83,6 @@ account "$GPU_ACCOUNT" "bucketscribe: the LightOnOCR service, which needs no rig
 settings=(
   --image="$IMAGE@$DIGEST"
   --service-account="$(account_email "$GPU_ACCOUNT")"
-  --no-allow-unauthenticated
   --execution-environment=gen2
   --gpu=1
   --gpu-type=nvidia-l4
@@ -103,14 +108,23 @@ failureThreshold=120"
 VLLM_ENABLE_CUDA_COMPATIBILITY=$CUDA_COMPATIBILITY"
 )
 wanted=$(fingerprint "${settings[@]}")
-if ! found run services describe "$GPU_SERVICE" --region="$REGION" \
-  --format="value[separator='|'](metadata.labels.$APPLIED_LABEL,status.conditions[0].status)"; then
-  FOUND=
-elif [[ $FOUND != "$wanted|True" ]]; then
+standing=
+if found run services describe "$GPU_SERVICE" --region="$REGION" --format="value[separator='|'](
+    metadata.labels.$APPLIED_LABEL,
+    status.latestCreatedRevisionName,
+    status.latestReadyRevisionName)"; then
+  IFS='|' read -r standing created ready <<<"$FOUND"
+  # A revision that never became ready is deployed once more.
+  [[ $created == "$ready" ]] || standing=
+else
+  # Only on a new one: on an existing service gcloud sets a policy for it, which the pipeline may not (528).
+  settings+=(--no-allow-unauthenticated)
+fi
+if [[ -n $standing && $standing != "$wanted" ]]; then
   warn "a new revision starts beside the old one and needs a GPU of its own: with all $GPUS in use the quota must be \
 $((GPUS + 1)), or it waits until one is free"
 fi
-if [[ $FOUND != "$wanted|True" ]]; then
+if [[ $standing != "$wanted" ]]; then
   change cloud run deploy "$GPU_SERVICE" \
     --region="$REGION" \
     "${settings[@]}" \

@@ -114,7 +114,7 @@ class CloudShell:
 
     def plan(self, **plan: Any) -> None:
         """Have one call fail: `at` counts what changes something from 0, `match` is part of the command;
-        with `after` it is obeyed and only its answer is lost.
+        with `after` it is obeyed and only its answer is lost, with `times` it fails so often and no more.
         """
         (self.folder / "plan.json").write_text(json.dumps(plan))
 
@@ -133,7 +133,7 @@ class CloudShell:
                 "TMPDIR": str(self.folder),
                 "FAKE_CLOUD": str(self.folder),
                 "ENV_FILE": str(env_file),
-                "GRANT_PAUSE_SECONDS": "0",
+                "PAUSE_SECONDS": "0",
                 **environment,
             },
             cwd=ROOT,

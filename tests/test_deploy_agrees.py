@@ -168,7 +168,11 @@ def test_the_gpu_service_reads_as_many_at_once_as_it_is_sent(cloud: CloudShell):
     found = settings_of(deploys(cloud)["on_page_task"])
     assert found.pages_at_gpu <= int(deploy.flag("max-instances")) * int(deploy.flag("concurrency"))
     assert float(deploy.flag("timeout").rstrip("s")) >= found.page_seconds
-    assert f"port={deploy.flag('port')}" in deploy.flag("startup-probe").lower().replace(".", "")
+    for probe in ("startup-probe", "liveness-probe"):
+        fields = dict(pair.split("=") for pair in deploy.flag(probe).split(","))
+        assert fields["httpGet.port"] == deploy.flag("port") == "8000"
+        assert fields["httpGet.path"] == "/health"
+        assert int(fields["timeoutSeconds"]) <= int(fields["periodSeconds"])
 
 
 # ---- rights -----------------------------------------------------------------------------------------------
@@ -247,15 +251,20 @@ def test_alerts_are_about_things_that_exist(cloud: CloudShell):
             for each in policy["conditions"]
             for each in [{name: value for name, value in each.items() if name.startswith("condition")}]
         ]
-        named = re.findall(r'"((?:page-tasks|bucketscribe)-[a-z-]+)"', " ".join(filters))
-        assert set(named) <= standing
+        named = set(re.findall(r'"([a-z]+-[a-z-]+)"', " ".join(filters)))
+        assert named <= standing
+        if "pubsub_subscription" in " ".join(filters):
+            assert named == {"page-tasks-express", "page-tasks-bulk"}
+        else:
+            (prefix,) = re.findall(r'service_name =~ "\^([a-z-]+)"', " ".join(filters))
+            assert sum(name.startswith(prefix) for name in standing) > 3
         assert policy["documentation"]["content"]
 
 
 # ---- what is written --------------------------------------------------------------------------------------
 
 
-def test_the_readme_names_every_script_and_every_number_it_derives(cloud: CloudShell):
+def test_the_readme_names_every_script():
     for path in (ROOT / "infra" / "gcp").glob("*.sh"):
         assert f"`{path.name}" in INFRA_README or f"gcp/{path.name}" in INFRA_README, path.name
 

@@ -7,9 +7,11 @@ Removes what up.sh made, uploads' function first so that nothing new comes in. A
   --yes            does not ask
   --with-buckets   the two buckets go too, with every document and every result in them
 Without --with-buckets both buckets stay. Documents in flight stay unfinished in the output bucket, and the sweep of a
-later up.sh resumes them. The APIs stay switched on, and so does the project. Nothing is removed that is not there.
+later up.sh resumes them; what is dropped in between is not seen (README: what already lies in the bucket). The project,
+the APIs, the right of Cloud Storage's agent to publish, and the buckets where Google keeps the sources of builds stay.
 HELP
 
+NOTHING_TO_WAIT_FOR=1 # behind an API that is off there is nothing to remove
 with_buckets='' yes=''
 for argument in ${ARGUMENTS[@]+"${ARGUMENTS[@]}"}; do
   case $argument in
@@ -41,6 +43,8 @@ revoke() {
     --role="$1" --member="$2" "${condition[@]}" --format=none
 }
 
+# A mistyped project has none of the things below, and all would seem well.
+project_number >/dev/null
 say "This removes bucketscribe from the project $PROJECT: functions, topics with all messages in them, the GPU service,"
 say "images, service accounts, the scheduler's job, the build trigger and the alerts."
 if [[ -n $with_buckets ]]; then
@@ -54,11 +58,12 @@ if [[ -z $yes && -z $DRY_RUN ]]; then
 fi
 
 in_region=--region=$REGION
+builds_at=--region=$BUILD_REGION
 at=--location=$REGION
 trigger_at=--location=$(lower "$BUCKET_LOCATION")
 
 step "What brings work in"
-remove builds triggers describe "$BUILD_TRIGGER" "$in_region" -- builds triggers delete "$BUILD_TRIGGER" "$in_region"
+remove builds triggers describe "$BUILD_TRIGGER" "$builds_at" -- builds triggers delete "$BUILD_TRIGGER" "$builds_at"
 remove eventarc triggers describe "$DELETED_TRIGGER" "$trigger_at" -- \
   eventarc triggers delete "$DELETED_TRIGGER" "$trigger_at"
 name=$(function_name on_upload)
@@ -93,10 +98,12 @@ done
 
 step "Rights on the project, and accounts"
 build=serviceAccount:$(account_email "$BUILD_ACCOUNT")
+deploy=serviceAccount:$(account_email "$DEPLOY_ACCOUNT")
 revoke roles/eventarc.eventReceiver "serviceAccount:$(account_email "$TRIGGER_ACCOUNT")" ''
 revoke roles/logging.logWriter "$build" ''
-revoke roles/run.developer "$build" ''
-revoke roles/cloudfunctions.developer "$build" ''
+revoke roles/logging.logWriter "$deploy" ''
+revoke roles/run.developer "$deploy" ''
+revoke roles/cloudfunctions.developer "$deploy" ''
 revoke roles/storage.objectViewer "$build" bucketscribe
 # Cloud Storage's agent keeps the right to publish: other triggers of the project may live on it.
 for name in "${ACCOUNTS[@]}"; do

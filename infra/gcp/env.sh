@@ -14,13 +14,17 @@ FILE_NAMES=()
 FILE_VALUES=()
 
 read_env_file() {
-  local line
-  [[ -f $ENV_FILE ]] || return 0
+  local line name
+  [[ -f $ENV_FILE ]] || die "there is no $ENV_FILE: copy bucketscribe.env.example to it, and set PROJECT"
   while IFS= read -r line || [[ -n $line ]]; do
     line=$(trimmed "$line")
     [[ -n $line && $line != '#'* ]] || continue
     [[ $line =~ ^[A-Za-z_][A-Za-z0-9_]*= ]] || die "$ENV_FILE has a line that is no NAME=value: $line"
-    FILE_NAMES+=("${line%%=*}")
+    name=${line%%=*}
+    case " ${FILE_NAMES[*]-} " in
+    *" $name "*) die "$ENV_FILE sets $name twice" ;;
+    esac
+    FILE_NAMES+=("$name")
     FILE_VALUES+=("$(unquoted "${line#*=}")")
   done <"$ENV_FILE"
 }
@@ -39,17 +43,15 @@ unquoted() {
   printf '%s' "$text"
 }
 
-# setting NAME [DEFAULT] [PATTERN]: takes the file's value, or the default; without one the file must have it.
-# PATTERN, an extended regular expression, is what the whole value must look like.
+# setting NAME DEFAULT [PATTERN]: takes the file's value, or the default. PATTERN, an extended regular expression, is what the whole
+# value must look like.
 setting() {
-  local name=$1 value=${2-} pattern=${3:-.*} at found_it=
+  local name=$1 value=$2 pattern=${3:-.*} at
   KNOWN_SETTINGS+=("$name")
   for ((at = 0; at < ${#FILE_NAMES[@]}; at++)); do
-    [[ ${FILE_NAMES[at]} != "$name" ]] || value=${FILE_VALUES[at]} found_it=1
+    [[ ${FILE_NAMES[at]} != "$name" ]] || value=${FILE_VALUES[at]}
   done
-  [[ -n $found_it || $# -gt 1 ]] ||
-    die "$name is not set: copy bucketscribe.env.example to $ENV_FILE and fill it in"
-  [[ $value =~ ^($pattern)$ ]] || die "$name='$value' in $ENV_FILE does not look like $pattern"
+  [[ $value =~ ^($pattern)$ ]] || die "set $name in $ENV_FILE: '$value' does not look like $pattern"
   printf -v "$name" '%s' "$value"
 }
 
@@ -71,7 +73,7 @@ TEXT='.+'
 
 read_env_file
 
-setting PROJECT
+setting PROJECT '' '[a-z][a-z0-9-]{4,28}[a-z0-9]'
 setting REGION europe-west4 '[a-z]+-[a-z]+[0-9]+'    # one with L4s: infra/README.md
 setting INPUT_BUCKET "$PROJECT-documents" '[a-z0-9][a-z0-9._-]+'
 setting OUTPUT_BUCKET "$PROJECT-markdown" '[a-z0-9][a-z0-9._-]+'
@@ -89,6 +91,9 @@ setting SWEEP_SCHEDULE '*/10 * * * *'
 setting ALERT_EMAIL '' '([^@ ]+@[^@ ]+)?'            # whom alerts wake; none are sent without
 setting GITHUB_OWNER ''                              # for the Cloud Build trigger
 setting GITHUB_REPOSITORY ''
+setting GITHUB_BRANCH main '[A-Za-z0-9._/-]+'
+setting BUILD_REGION global '[a-z0-9-]+'             # of Cloud Build; regions have quotas of their own
+setting BUILD_MACHINE e2-highcpu-32 '[a-z0-9-]+'     # for the GPU service's image
 
 # What the functions' settings table in the README explains; the defaults are those of bucketscribe.settings.
 setting BUCKETSCRIBE_INCLUDE '*' "$TEXT"
@@ -129,16 +134,17 @@ SWEEP_ACCOUNT=bucketscribe-sweep
 PUSH_ACCOUNT=bucketscribe-pubsub-push
 TRIGGER_ACCOUNT=bucketscribe-trigger
 SCHEDULER_ACCOUNT=bucketscribe-scheduler
-BUILD_ACCOUNT=bucketscribe-build
+BUILD_ACCOUNT=bucketscribe-build                     # builds: other people's code runs in it
+DEPLOY_ACCOUNT=bucketscribe-deploy                   # the pipeline's
 GPU_ACCOUNT=lightonocr-gpu
 ACCOUNTS=(
   "$ON_UPLOAD_ACCOUNT" "$ON_PAGE_TASK_ACCOUNT" "$ON_DEAD_LETTER_ACCOUNT" "$SWEEP_ACCOUNT" "$PUSH_ACCOUNT"
-  "$TRIGGER_ACCOUNT" "$SCHEDULER_ACCOUNT" "$GPU_ACCOUNT" "$BUILD_ACCOUNT"
+  "$TRIGGER_ACCOUNT" "$SCHEDULER_ACCOUNT" "$GPU_ACCOUNT" "$BUILD_ACCOUNT" "$DEPLOY_ACCOUNT"
 )
 
 GPU_SERVICE=lightonocr
 REPOSITORY=bucketscribe
-STAGING_BUCKET=${PROJECT}_cloudbuild                  # where gcloud puts a build's source, and makes the bucket
+STAGING_BUCKET=${PROJECT}_cloudbuild                  # where gcloud puts a build's source, in a bucket that it makes
 IMAGE=$REGION-docker.pkg.dev/$PROJECT/$REPOSITORY/$GPU_SERVICE
 DELETED_TRIGGER=bucketscribe-on-deleted
 SWEEP_JOB=bucketscribe-sweep

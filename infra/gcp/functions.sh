@@ -45,7 +45,10 @@ environment() {
   variable PARKED_DAYS "$BUCKETSCRIBE_PARKED_DAYS"
 }
 
-variable() { printf "BUCKETSCRIBE_%s: '%s'\n" "$1" "${2//\'/\'\'}"; }
+variable() {
+  local quote="'"
+  printf "BUCKETSCRIBE_%s: '%s'\n" "$1" "${2//$quote/$quote$quote}"
+}
 
 # trigger DOOR: the flags that say what starts it.
 trigger() {
@@ -76,8 +79,7 @@ settings_of() {
     --concurrency="$CONCURRENCY" \
     --min-instances=0 \
     --max-instances="$INSTANCES" \
-    --timeout="${TIMEOUT_SECONDS}s" \
-    --no-allow-unauthenticated
+    --timeout="${TIMEOUT_SECONDS}s"
   trigger "$1"
 }
 
@@ -89,8 +91,14 @@ deploy() {
   environment "$door" >"$variables"
   while IFS= read -r flag; do settings+=("$flag"); done < <(settings_of "$door")
   wanted=$(fingerprint "$source" "$(<"$variables")" "${settings[@]/$ROOT/}")
-  if found functions describe "$name" --gen2 --region="$REGION" \
-    --format="value[separator='|'](state,labels.$APPLIED_LABEL)" && [[ $FOUND == "ACTIVE|$wanted" ]]; then
+  if ! found functions describe "$name" --gen2 --region="$REGION" \
+    --format="value[separator='|'](state,labels.$APPLIED_LABEL)"; then
+    # Only on a new one: on an existing function gcloud sets a policy for it, which the pipeline may not (528).
+    settings+=(--no-allow-unauthenticated)
+    FOUND=
+    [[ $door != on_upload ]] || agent eventarc
+  fi
+  if [[ $FOUND == "ACTIVE|$wanted" ]]; then
     say "  as it should be"
   else
     change cloud functions deploy "$name" \
@@ -110,18 +118,24 @@ deploy() {
 
 # With RETENTION=follow on_upload hears of deleted objects too; a function has one trigger, so this is a second.
 deleted_trigger() {
-  if [[ $BUCKETSCRIBE_RETENTION == follow ]]; then
-    found eventarc triggers describe "$DELETED_TRIGGER" --location="$location" --format='value(name)' ||
-      change cloud eventarc triggers create "$DELETED_TRIGGER" \
-        --location="$location" \
-        --event-filters=type=google.cloud.storage.object.v1.deleted \
-        --event-filters="bucket=$INPUT_BUCKET" \
-        --destination-run-service="$(function_name on_upload)" \
-        --destination-run-region="$REGION" \
-        --service-account="$(account_email "$TRIGGER_ACCOUNT")"
-  elif found eventarc triggers describe "$DELETED_TRIGGER" --location="$location" --format='value(name)'; then
+  local settings wanted=''
+  settings=(
+    --event-filters=type=google.cloud.storage.object.v1.deleted
+    --event-filters="bucket=$INPUT_BUCKET"
+    --destination-run-service="$(function_name on_upload)"
+    --destination-run-region="$REGION"
+    --service-account="$(account_email "$TRIGGER_ACCOUNT")"
+  )
+  [[ $BUCKETSCRIBE_RETENTION != follow ]] || wanted=$(fingerprint "${settings[@]}")
+  if found eventarc triggers describe "$DELETED_TRIGGER" --location="$location" \
+    --format="value(labels.$APPLIED_LABEL)"; then
+    [[ $FOUND != "$wanted" ]] || return 0
     change cloud eventarc triggers delete "$DELETED_TRIGGER" --location="$location"
   fi
+  [[ -z $wanted ]] || change cloud eventarc triggers create "$DELETED_TRIGGER" \
+    --location="$location" \
+    "${settings[@]}" \
+    --labels="$APPLIED_LABEL=$wanted"
 }
 
 # A message to a topic that nobody subscribes to is gone.
@@ -129,7 +143,7 @@ require_subscriptions() {
   local name
   [[ -z $DRY_RUN ]] || return 0
   for name in "$EXPRESS_SUBSCRIPTION" "$BULK_SUBSCRIPTION" "$DEAD_SUBSCRIPTION"; do
-    found pubsub subscriptions describe "$name" --format='value(name)' ||
+    { found pubsub subscriptions describe "$name" --format='value(topic)' && [[ $FOUND != *_deleted-topic_* ]]; } ||
       die "the subscription $name is missing; run infra/gcp/subscriptions.sh before on_upload sends pages"
   done
 }

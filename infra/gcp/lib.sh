@@ -11,11 +11,13 @@
 # it would do. Works with the bash 3.2 of macOS.
 
 set -Eeuo pipefail
+unset CDPATH # with it, cd prints where it went
 
 GCP=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$GCP/../.." && pwd)
 DRY_RUN=${DRY_RUN:-}
 SCRATCH=$(mktemp -d)
+PAUSE_SECONDS=${PAUSE_SECONDS:-10}
 trap 'rm -rf "$SCRATCH"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -82,18 +84,27 @@ change() {
   [[ -n $DRY_RUN ]] || "$@"
 }
 
-# Absence, in the words of gcloud's many services. All else is no absence but a refusal or an outage.
-ABSENT='NOT_FOUND|[Nn]ot [Ff]ound|[Cc]annot find|does not exist|status=\[404\]'
+# Absence, in the words of gcloud's services: only on its own error line, and only for what was asked for. A login
+# or a key that "was not found" is no absence.
+ABSENT='^ERROR: \(gcloud\.[a-z.-]+\) .*(NOT_FOUND:|status=\[404\]|not found: 404|Cannot find [a-z]+ \[|Resource .*not found)'
+API_OFF='SERVICE_DISABLED|has not been used in project|API \[.*\] not enabled'
 
 # found DESCRIBE…: tells whether a thing exists; FOUND is then what --format asked for. Ends the script when
-# gcloud fails for another reason than absence: to make a thing that is only out of sight would do harm.
+# gcloud fails for another reason than absence: to make a thing that is only out of sight would do harm. Behind an
+# API that is off there is nothing, but one that was just switched on may be said to be off for a minute.
 found() {
-  if FOUND=$(cloud "$@" 2>"$SCRATCH/words"); then
-    return 0
-  fi
-  grep -Eq "$ABSENT" "$SCRATCH/words" && return 1
-  # What a dry run in an empty project looks at may belong to an API that is still off.
-  [[ -z $DRY_RUN ]] || ! grep -q 'SERVICE_DISABLED\|has not been used in project\|API \[.*\] not enabled' "$SCRATCH/words" || return 1
+  local try
+  for try in 1 2 3 4 5 6; do
+    if FOUND=$(cloud "$@" 2>"$SCRATCH/words"); then
+      return 0
+    fi
+    if grep -Eq "$ABSENT" "$SCRATCH/words"; then
+      return 1
+    fi
+    grep -Eq "$API_OFF" "$SCRATCH/words" || break
+    [[ -z $DRY_RUN && -z ${NOTHING_TO_WAIT_FOR:-} ]] || return 1
+    ((try == 6)) || sleep "$PAUSE_SECONDS"
+  done
   cat "$SCRATCH/words" >&2
   die "looking at it failed: gcloud $*"
 }
@@ -111,12 +122,11 @@ granted() {
 }
 
 # grant ROLE MEMBER GROUP RESOURCE FLAG…: as in `grant roles/run.invoker serviceAccount:x "run services" NAME`.
-# With CONDITION (a CEL expression) set, only where it holds. An account that was just made may be unknown for
-# some seconds (field, 2026-11).
+# With CONDITION (a CEL expression) set, only where it holds.
 grant() {
-  local role=$1 member=$2 group title='' condition=() try
-  # A project's policy may hold conditions of others, and then gcloud asks unless told that there is none.
-  [[ $3 != projects ]] || condition=(--condition=None)
+  local role=$1 member=$2 group title='' condition=(--condition=None)
+  # A policy may hold conditions of others, and then gcloud asks unless told that there is none; Pub/Sub's has none.
+  [[ $3 != pubsub* ]] || condition=()
   if [[ -n ${CONDITION:-} ]]; then
     title=bucketscribe
     condition=("--condition=expression=$CONDITION,title=$title")
@@ -126,15 +136,27 @@ grant() {
   fi
   read -ra group <<<"$3"
   shift 3
-  for try in 1 2 3 4 5; do
-    if change cloud "${group[@]}" add-iam-policy-binding "$@" --member="$member" --role="$role" \
-      ${condition[@]+"${condition[@]}"} --format=none; then
+  patiently cloud "${group[@]}" add-iam-policy-binding "$@" --member="$member" --role="$role" \
+    ${condition[@]+"${condition[@]}"} --format=none
+}
+
+# patiently COMMAND…: changes something that may be refused because an account that was just made is not known
+# everywhere yet, or because somebody else changed the same policy. Any other refusal ends the script.
+patiently() {
+  local try
+  for try in 1 2 3 4 5 6; do
+    if change "$@" 2>"$SCRATCH/refusal"; then
       return
     fi
-    ((try == 5)) || sleep "${GRANT_PAUSE_SECONDS:-8}"
+    cat "$SCRATCH/refusal" >&2
+    grep -Eq 'does not exist|INVALID_ARGUMENT|ABORTED|concurrent' "$SCRATCH/refusal" || break
+    ((try == 6)) || sleep "$PAUSE_SECONDS"
   done
-  die "could not grant $role to $member on $1; your own account needs the right to set policies there"
+  die "that was refused; what gcloud says stands above. You need the rights of an owner of $PROJECT"
 }
+
+# agent API: has Google make its own account for an API, which it otherwise does at its own time.
+agent() { change cloud beta services identity create --service="$1.googleapis.com" --format=none; }
 
 # account NAME WHAT-FOR: makes a service account unless it is there.
 account() {

@@ -17,7 +17,8 @@ settings=(
   --location="$REGION"
   --schedule="$SWEEP_SCHEDULE"
   --time-zone=Etc/UTC
-  --uri="$url"
+  # With the slash that the service would add.
+  --uri="$url/"
   --http-method=POST
   --oidc-service-account-email="$email"
   --oidc-token-audience="$url"
@@ -25,7 +26,7 @@ settings=(
   # The next one comes soon enough.
   --max-retry-attempts=0
 )
-wanted="$SWEEP_SCHEDULE|Etc/UTC|$url|POST|$email|$url|${EVENT_TIMEOUT_SECONDS}s"
+wanted="$SWEEP_SCHEDULE|Etc/UTC|$url/|POST|$email|$url|${EVENT_TIMEOUT_SECONDS}s"
 if ! found scheduler jobs describe "$SWEEP_JOB" --location="$REGION" --format="value[separator='|'](
     schedule,
     timeZone,

@@ -24,7 +24,7 @@ subscription() {
     # Otherwise it goes after 31 days without a document.
     --expiration-period=never
   )
-  wanted=$url'|'$(account_email "$PUSH_ACCOUNT")'|'$url'|'$ACK_DEADLINE_SECONDS
+  wanted=projects/$PROJECT/topics/$topic'|'$url'|'$(account_email "$PUSH_ACCOUNT")'|'$url'|'$ACK_DEADLINE_SECONDS
   wanted+='|'${MINIMUM_BACKOFF_SECONDS}s'|'${MAXIMUM_BACKOFF_SECONDS}s'|'$((RETENTION_DAYS * 86400))s'||'
   if [[ -n $dead ]]; then
     settings+=(--dead-letter-topic="$dead" --max-delivery-attempts="$DELIVERY_ATTEMPTS")
@@ -32,7 +32,13 @@ subscription() {
   else
     wanted+='|'
   fi
+  if found pubsub subscriptions describe "$name" --format='value(topic)' &&
+    [[ $FOUND != "projects/$PROJECT/topics/$topic" ]]; then
+    # Its topic was deleted, and one of the same name is another topic: nothing would ever come of it.
+    change cloud pubsub subscriptions delete "$name"
+  fi
   if ! found pubsub subscriptions describe "$name" --format="value[separator='|'](
+      topic,
       pushConfig.pushEndpoint,
       pushConfig.oidcToken.serviceAccountEmail,
       pushConfig.oidcToken.audience,

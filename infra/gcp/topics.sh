@@ -18,14 +18,16 @@ topic() {
 }
 
 step "Topics"
-number=$(project_number)
+agent=service-$(project_number)@gcp-sa-pubsub.iam.gserviceaccount.com
 upload=$(account_email "$ON_UPLOAD_ACCOUNT")
 page=$(account_email "$ON_PAGE_TASK_ACCOUNT")
 dead=$(account_email "$ON_DEAD_LETTER_ACCOUNT")
 sweep=$(account_email "$SWEEP_ACCOUNT")
 topic "$EXPRESS_TOPIC" "$upload" "$dead" "$sweep"
 topic "$BULK_TOPIC" "$upload" "$dead" "$sweep"
-# Pub/Sub itself, as its agent, moves a message here after the last delivery attempt.
-topic "$DEAD_TOPIC" "service-$number@gcp-sa-pubsub.iam.gserviceaccount.com"
+# Pub/Sub itself, as its agent, moves a message here after the last delivery attempt. A new project has no agent yet.
+topic "$DEAD_TOPIC"
+granted roles/pubsub.publisher "serviceAccount:$agent" '' "pubsub topics" "$DEAD_TOPIC" || agent pubsub
+topic "$DEAD_TOPIC" "$agent"
 # Whoever ends a document announces it; on_upload ends those that cannot be opened.
 topic "$FINISHED_TOPIC" "$upload" "$page" "$dead" "$sweep"
