@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Asks a deployed OCR service what a client asks, and judges the answers. Runs with macOS's bash 3.2 too.
 set -Eeuo pipefail
+unset CDPATH
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -119,8 +120,9 @@ check_arguments() {
 # Writes what every request needs into a file that curl reads: a token has no place on a command line.
 prepare_curl() {
   umask 077
+  folder=
+  trap '[[ -z $folder ]] || rm -rf "$folder"' EXIT
   folder=$(mktemp -d "${TMPDIR:-/tmp}/smoke.XXXXXX")
-  trap 'rm -rf "$folder"' EXIT
   if [[ -n $is_local ]]; then
     echo 'noproxy = "*"' >"$folder/curl"
     return

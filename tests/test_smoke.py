@@ -404,7 +404,7 @@ def test_a_signal_leaves_no_file_behind(tmp_path, ending):
     )
     wait_until(lambda: any(tmp_path.iterdir()))
     os.killpg(process.pid, ending)
-    assert process.wait(timeout=10) != 0
+    assert process.wait(timeout=60) != 0
     assert list(tmp_path.iterdir()) == []
 
 

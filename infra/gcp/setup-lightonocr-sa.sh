@@ -20,5 +20,6 @@ if [[ -n $DRY_RUN ]] || found run services describe "$GPU_SERVICE" --region="$RE
     grant roles/run.invoker "$member" "run services" "$GPU_SERVICE" --region="$REGION"
   done
 else
-  say "The service $GPU_SERVICE is not deployed yet; gpu_service/deploy.sh grants the right to call it."
+  ((${#ARGUMENTS[@]} == 0)) || die "the service $GPU_SERVICE is not deployed yet: run gpu_service/deploy.sh first"
+  say "The service $GPU_SERVICE is not deployed yet; gpu_service/deploy.sh grants the functions the right to call it."
 fi
