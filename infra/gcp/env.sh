@@ -43,8 +43,8 @@ unquoted() {
   printf '%s' "$text"
 }
 
-# setting NAME DEFAULT [PATTERN]: takes the file's value, or the default. PATTERN, an extended regular expression, is what the whole
-# value must look like.
+# setting NAME DEFAULT [PATTERN]: takes the file's value, or the default. PATTERN, an extended regular expression, is
+# what the whole value must look like.
 setting() {
   local name=$1 value=$2 pattern=${3:-.*} at
   KNOWN_SETTINGS+=("$name")
