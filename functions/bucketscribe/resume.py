@@ -159,7 +159,7 @@ class _Sweep:
         if job.pages is None:
             return True
         return await completion.is_missing_any(
-            job.source, job.pages, completion.NONE_MISSING, self._bucket, self._finisher.missing
+            job.source, job.pages, None, self._bucket, self._finisher.missing
         )
 
     async def _restart(self, opened: OpenJob) -> Swept:
