@@ -92,6 +92,7 @@ class House:
 
     def restart(self) -> None:
         """Replace the instance: what it remembered is gone, what lies in the cloud stays."""
+        self.line.dead = False
         finisher = Finisher(
             input_bucket=BucketOverLine(self.inbox, self.line),
             output_bucket=BucketOverLine(self.outbox, self.line),

@@ -19,6 +19,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         {
             "budget",
             "clock",
+            "crew",
             "document_cache",
             "logs",
             "markdown",
@@ -28,6 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "render",
             "settings",
             "turns",
+            "warm_up",
         }
     ),
     frozenset({"storage", "publisher", "identity", "lightonocr_client", "render_pool"}),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketscribe import layout, ledger, records
-from bucketscribe.errors import StorageUnavailable
+from bucketscribe.errors import StorageUnavailable, UnreadablePage
 from bucketscribe.ledger import is_better
 from bucketscribe.model import ObjectRef, PageFault, PageRecord, PageStatus
 from tests.fakes.bucket import FakeBucket
@@ -188,3 +188,11 @@ async def test_the_first_failure_ends_all_other_reads(house: House) -> None:
     for _ in range(100):
         await asyncio.sleep(0)
     assert house.outbox.requests["body"] <= 2 * ledger.READERS
+
+
+@asynchronous
+async def test_a_body_that_a_stranger_has_overwritten_is_named() -> None:
+    bucket = FakeBucket()
+    bucket.put(layout.page(SOURCE, 1), b"\xff\xfe", metadata=records.page_metadata(OK))
+    with pytest.raises(UnreadablePage, match=r"00001\.md"):
+        await ledger.read(await ledger.entries(bucket, SOURCE), bucket)

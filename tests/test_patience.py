@@ -68,12 +68,19 @@ def test_a_job_stands_since_its_last_step_of_any_kind() -> None:
     assert patience.stood_since(resumed) == NOON + 3 * HOUR
 
 
-def test_pages_count_as_movement_but_not_those_that_were_given_up() -> None:
+def test_pages_count_as_movement_but_not_those_that_may_have_been_given_up() -> None:
     found = [entry(1, NOON + HOUR), entry(2, NOON + 2 * HOUR, "model_loop")]
-    assert patience.moved_at(JOB, found) == NOON + 2 * HOUR
-    given_up = entry(3, NOON + 3 * HOUR, "attempts_exhausted")
-    assert patience.moved_at(JOB, [*found, given_up]) == NOON + 2 * HOUR
-    assert patience.moved_at(JOB, [given_up]) == NOON
+    assert patience.moved_at(JOB, found, overdue=False) == NOON + 2 * HOUR
+    assert patience.moved_at(JOB, found, overdue=True) == NOON + HOUR
+    assert patience.moved_at(JOB, found[1:], overdue=True) == NOON
+
+
+def test_copies_of_published_tasks_are_counted_out_and_other_tries_last_until_the_job_is_overdue() -> None:
+    often = replace(JOB, resumed_at=(NOON,) * 3)
+    out = replace(often, state=JobState.PUBLISHED)
+    assert [patience.may_resume(often, overdue=overdue) for overdue in (False, True)] == [True, False]
+    assert [patience.may_resume(out, overdue=overdue) for overdue in (False, True)] == [False, False]
+    assert patience.may_resume(replace(out, resumed_at=(NOON,)), overdue=True)
 
 
 def test_what_was_resumed_least_comes_first_then_the_unpublished_then_the_oldest() -> None:

@@ -25,6 +25,8 @@
                records          jobs, notes, page and document records <-> JSON and object metadata
                messages         events, push envelopes, page tasks <-> values
                markdown         page text: cleaned, marked, put together, split again
+               warm_up          a GPU is woken beside other work, once
+               crew             many items, few workers
                turns            whose turn is it at the GPU: express first, one flight a page
                document_cache   a document is fetched once per instance
                budget clock     the time of one delivery; the real time

@@ -39,9 +39,9 @@ class MissingPages:
 
 
 async def is_missing_any(
-    source: ObjectRef, pages: int, ended: int, bucket: Bucket, missing: MissingPages
+    source: ObjectRef, pages: int, ended: int | None, bucket: Bucket, missing: MissingPages
 ) -> bool:
-    """Tell whether pages are missing, now that page `ended` is in the ledger.
+    """Tell whether pages are missing, now that page `ended` is in the ledger; None when none just ended.
 
     One request while the remembered page is missing; one listing more whenever it is not.
     """

@@ -20,7 +20,8 @@
     │   └── ModelRejected           the server has read the request and refuses it
     ├── OutOfTime                   no time is left for a model call: refused, asked again later
     ├── WriteConflict               somebody else wrote first (412)
-    ├── UnreadableJob               a stranger has written where our jobs stand
+    ├── Unreadable                  a stranger has written where ours should stand: it is to be deleted
+    │   └── UnreadableJob, UnreadableNote, UnreadablePage
     └── CloudError                  another try may help
         └── StorageUnavailable, PublishFailed
 
@@ -162,8 +163,22 @@ class WriteConflict(BucketscribeError):
     code = "write_conflict"
 
 
-class UnreadableJob(BucketscribeError):
+class Unreadable(BucketscribeError):
+    """An object that only this house writes holds something else."""
+
+    code = "unreadable"
+
+
+class UnreadableJob(Unreadable):
     code = "unreadable_job"
+
+
+class UnreadableNote(Unreadable):
+    code = "unreadable_note"
+
+
+class UnreadablePage(Unreadable):
+    code = "unreadable_page"
 
 
 class CloudError(BucketscribeError):

@@ -5,7 +5,6 @@ Doing all this twice is safe: a second event goes on where the first one stopped
 finds its page done.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -29,11 +28,9 @@ from bucketscribe.messages import task_message
 from bucketscribe.model import DocumentFacts, Job, JobState, Lane, ObjectRef, PageTask, Upload
 from bucketscribe.ports import Reader, Renderer, Topic
 from bucketscribe.settings import Settings
+from bucketscribe.warm_up import WarmUp
 
 MIB = 1024 * 1024
-
-# What a warm-up call may take to fetch its id token and to arrive; a GPU that is awake has answered by then.
-WARM_UP_SECONDS = 2.0
 
 
 class FannedOut(StrEnum):
@@ -75,13 +72,14 @@ async def fan_out(upload: Upload, house: FanOut) -> FannedOut:
     if opened is None:
         log(Severity.INFO, "event seen before", source=str(source))
         return FannedOut.ALREADY
-    return await take_up(opened, house)
+    async with WarmUp(house.reader) as warm_up:
+        return await take_up(opened, house, warm_up)
 
 
-async def take_up(opened: OpenJob, house: FanOut) -> FannedOut:
+async def take_up(opened: OpenJob, house: FanOut, warm_up: WarmUp) -> FannedOut:
     """Go on with a job whose tasks are not all published, from wherever it stands. Raises CloudError."""
     try:
-        return await _plan_and_publish(opened, house)
+        return await _plan_and_publish(opened, house, warm_up)
     except DocumentError as error:
         return await fail(opened, error, house)
     except Superseded as superseded:
@@ -161,21 +159,16 @@ async def _standing(source: ObjectRef, house: FanOut) -> OpenJob | None:
     return opened if opened and opened.job.state is not JobState.PUBLISHED else None
 
 
-async def _plan_and_publish(opened: OpenJob, house: FanOut) -> FannedOut:
+async def _plan_and_publish(opened: OpenJob, house: FanOut, warm_up: WarmUp) -> FannedOut:
     await _refuse_by_size(opened.job.upload, house)
-    warm_up = asyncio.create_task(house.reader.health())
-    try:
-        planned = await _planned(opened, house)
-        if planned is None:
-            return FannedOut.ALREADY
-        await _publish(planned, range(1, (planned.job.pages or 0) + 1), house)
-        lane = lane_of(planned.job, house.settings)
-        source, pages = str(planned.source), planned.job.pages
-        log(Severity.INFO, "document planned", source=source, pages=pages, lane=lane.value)
-    finally:
-        # The call is made to wake a GPU. Once it has arrived the waking goes on without it.
-        await asyncio.wait({warm_up}, timeout=WARM_UP_SECONDS)
-        warm_up.cancel()
+    warm_up.call()
+    planned = await _planned(opened, house)
+    if planned is None:
+        return FannedOut.ALREADY
+    await _publish(planned, range(1, (planned.job.pages or 0) + 1), house)
+    lane = lane_of(planned.job, house.settings)
+    source, pages = str(planned.source), planned.job.pages
+    log(Severity.INFO, "document planned", source=source, pages=pages, lane=lane.value)
     return FannedOut.PUBLISHED
 
 
@@ -245,7 +238,8 @@ async def _publish(opened: OpenJob, numbers: Sequence[int], house: FanOut) -> No
 
 async def _mark_published(planned: OpenJob, house: FanOut) -> None:
     try:
-        published = replace(planned.job, state=JobState.PUBLISHED)
+        # Resumes so far were of a document whose tasks did not get out; of a published one there was none.
+        published = replace(planned.job, state=JobState.PUBLISHED, resumed_at=planned.job.resumed_at[-1:])
         await jobs.write(published, planned.generation, house.finisher.output_bucket)
     except WriteConflict:
         log(Severity.INFO, "document came further before its fan-out ended", source=str(planned.source))

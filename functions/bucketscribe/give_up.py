@@ -15,9 +15,23 @@ from bucketscribe.asking import is_spent
 from bucketscribe.finish import Finisher
 from bucketscribe.logs import Severity, log
 from bucketscribe.messages import task_message
-from bucketscribe.model import Delivery, Job, Lane, PageFault, PageNote, PageRecord, PageStatus, PageTask
+from bucketscribe.model import (
+    Delivery,
+    Job,
+    JobState,
+    Lane,
+    PageFault,
+    PageNote,
+    PageRecord,
+    PageStatus,
+    PageTask,
+)
 from bucketscribe.ports import Topic
 from bucketscribe.settings import Settings
+
+# What went on until patience ended.
+_REFUSED = "every try was refused or broke off; the logs of on_page_task say why"
+_UNPUBLISHED = "not all tasks could be published; the logs of on_upload and sweep say why"
 
 
 class GaveUp(StrEnum):
@@ -55,7 +69,7 @@ async def give_up(delivery: Delivery, house: GiveUp) -> GaveUp:
         return GaveUp.DONE
     note = await _note(task, house)
     own = note.fault if is_spent(note, house.settings) else None
-    fault = own or (_exhausted(opened.job, note, house) if is_overdue(opened.job, house) else None)
+    fault = own or (_exhausted(opened.job, note, house, _REFUSED) if is_overdue(opened.job, house) else None)
     if fault is None:
         await _park(delivery, house)
         return GaveUp.PARKED
@@ -75,25 +89,24 @@ async def end_overdue(task: PageTask, job: Job, house: GiveUp) -> None:
     Raises CloudError.
     """
     note = await _note(task, house)
-    await _end(task, _exhausted(job, note, house), note, house)
+    why = _REFUSED if job.state is JobState.PUBLISHED else _UNPUBLISHED
+    await _end(task, _exhausted(job, note, house, why), note, house)
 
 
 async def _note(task: PageTask, house: GiveUp) -> PageNote:
-    stored = await house.finisher.output_bucket.read(layout.note(task.source, task.page))
-    return records.decode_note(stored.data) if stored else PageNote(page=task.page)
+    name = layout.note(task.source, task.page)
+    stored = await house.finisher.output_bucket.read(name)
+    return records.decode_note(stored.data, name) if stored else PageNote(page=task.page)
 
 
 def _age(job: Job, house: GiveUp) -> timedelta:
     return house.finisher.clock.now() - job.received_at
 
 
-def _exhausted(job: Job, note: PageNote, house: GiveUp) -> PageFault:
+def _exhausted(job: Job, note: PageNote, house: GiveUp, why: str) -> PageFault:
     """Name the end of patience: the page's own last fault, if it has any."""
-    days = _age(job, house).days
-    return note.fault or PageFault(
-        code="attempts_exhausted",
-        message=f"every try in {days} days was refused or broke off; the logs of on_page_task say why",
-    )
+    message = f"for {_age(job, house).days} days {why}"
+    return note.fault or PageFault(code="attempts_exhausted", message=message)
 
 
 async def _park(delivery: Delivery, house: GiveUp) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bucketscribe import layout, records
-from bucketscribe.errors import WriteConflict
+from bucketscribe.errors import UnreadablePage, WriteConflict
 from bucketscribe.model import ObjectInfo, ObjectRef, PageRecord, PageTask, StoredPage
 from bucketscribe.ports import Bucket
 
@@ -78,7 +78,7 @@ async def read(entries: Sequence[Entry], bucket: Bucket) -> tuple[StoredPage, ..
     """Read the pages' bodies, each of the generation that was listed, a request a page.
 
     The first failure ends the others. Raises WriteConflict when one was replaced meanwhile: then the ledger
-    is to be listed again.
+    is to be listed again; UnreadablePage when a stranger has written one.
     """
     share = asyncio.Semaphore(READERS)
 
@@ -91,7 +91,7 @@ async def read(entries: Sequence[Entry], bucket: Bucket) -> tuple[StoredPage, ..
             record=entry.record,
             object_name=entry.info.name,
             object_generation=entry.info.generation,
-            markdown=data.decode(),
+            markdown=_text(entry, data),
         )
 
     try:
@@ -100,6 +100,13 @@ async def read(entries: Sequence[Entry], bucket: Bucket) -> tuple[StoredPage, ..
     except ExceptionGroup as group_of_errors:
         raise group_of_errors.exceptions[0] from None
     return tuple(each.result() for each in pages)
+
+
+def _text(entry: Entry, body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise UnreadablePage(f"{entry.info.name} is not UTF-8: delete it, and its page is missing") from error
 
 
 def is_better(new: PageRecord, standing: PageRecord) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import replace
 import msgspec
 
 from bucketscribe import __version__
-from bucketscribe.errors import UnreadableJob
+from bucketscribe.errors import UnreadableJob, UnreadableNote
 from bucketscribe.model import (
     DocumentRecord,
     Job,
@@ -64,9 +64,12 @@ def encode_note(note: PageNote) -> bytes:
     return _utf8(msgspec.to_builtins(note))
 
 
-def decode_note(data: bytes) -> PageNote:
-    """Decode what encode_note made. Raises msgspec.DecodeError on anything else."""
-    return msgspec.json.decode(data, type=PageNote)
+def decode_note(data: bytes, name: str = "a page's note") -> PageNote:
+    """Decode what encode_note made. Raises UnreadableNote on anything else: nobody else writes there."""
+    try:
+        return msgspec.json.decode(data, type=PageNote)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableNote(f"{name} cannot be decoded ({type(error).__name__}): delete it") from error
 
 
 def page_metadata(record: PageRecord) -> dict[str, str]:

@@ -1,34 +1,37 @@
 """A job that stopped moves again: what the sweep does every ten minutes, safe at any time beside all else.
 
 A job that stands still is waiting far more often than it is lost: behind a long queue, or through an outage,
-where copies of its tasks help nobody. So it is resumed late, later every time and at most three times, and
-only so many copies are out at once. What then still stands is left to the parked tasks' clock, with an error
-in the log at every sweep; when that has run out its missing pages end failed: every document ends.
+where copies of its tasks help nobody. So it is resumed late and later every time, only so many copies are out
+at once, and once its tasks are out it is resumed three times at most. What then still stands is left to the
+parked tasks' clock, with an error in the log at every sweep; when that has run out, or the last resume's
+pause after it, its missing pages end failed: every document ends.
 
-The job says that it is resumed before anything is published: of two sweeps at once one comes too late. A
-resume that breaks off counts, and documents are opened one at a time: one that takes the instance down does
-so three times, and takes no other's turn with it.
+The job says that it is resumed before anything is published: of two sweeps at once one comes too late.
+Documents are opened one at a time, those resumed least first: one that takes the instance down does so every
+four hours for a week at worst, and takes no other's turn with it.
 
 Documents are fetched and opened here as in `fan_out`, and finished as everywhere: the door's memory is sized
-as on_upload's.
+as on_upload's, with 1 GiB beside the documents. A finish takes five times its text, of which a page has 16 KB
+at the very most (4,096 tokens), and 3 KB as a rule. Long documents go one at a time: 10,000 pages take 800 MB
+at worst, the seven or eight short ones beside them 130 MB, and as a rule a fifth of that.
 """
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from bucketscribe import completion, fan_out, finish, give_up, jobs, ledger, patience
+from bucketscribe import completion, crew, fan_out, finish, give_up, jobs, ledger, patience
 from bucketscribe.errors import AttemptsExhausted, BucketscribeError, CloudError, WriteConflict
 from bucketscribe.fan_out import FannedOut, FanOut
 from bucketscribe.finish import End
 from bucketscribe.give_up import GiveUp
 from bucketscribe.jobs import ListedJob, OpenJob
 from bucketscribe.logs import Severity, log
-from bucketscribe.model import Job, JobState, ObjectRef
+from bucketscribe.model import Job, Lane, ObjectRef
+from bucketscribe.warm_up import WarmUp
 
 T = TypeVar("T")
 
@@ -36,8 +39,15 @@ T = TypeVar("T")
 # 10,000 pages put together. What is left is the next sweep's.
 SECONDS = 300.0
 JOBS_AT_ONCE = 8
+# Longer documents are judged, and so finished, one at a time.
+SHORT_PAGES = 200
 # Pages that are given up at once, in each of those jobs.
 PAGES_AT_ONCE = 16
+
+# What Cloud Scheduler lets pass from one sweep to the next; and the part of a circle by which stops spread
+# most evenly over it, however many there are.
+INTERVAL_SECONDS = 600.0
+GOLDEN = (5**0.5 - 1) / 2
 
 
 class Swept(StrEnum):
@@ -74,39 +84,52 @@ class Resume:
 async def resume(house: Resume) -> Counter[Swept]:
     """Look at every job and move those that stopped; count them by what became of them.
 
-    One job's trouble is logged and stops no other. Raises CloudError when the jobs cannot be listed.
+    One job's trouble is logged and stops no other. Raises CloudError when the jobs cannot be listed, and
+    errors that are not ours, when all else is done.
     """
     sweep = _Sweep(house)
     started = house.fan_out.finisher.clock.monotonic()
     await sweep.run(started + SECONDS)
     seconds = round(house.fan_out.finisher.clock.monotonic() - started, 3)
     counts = {outcome.value: number for outcome, number in sweep.counts.items()}
-    log(Severity.INFO, "jobs swept", jobs=sweep.counts.total(), seconds=seconds, **counts)
+    severity = Severity.WARNING if sweep.counts[Swept.LEFT] else Severity.INFO
+    log(severity, "jobs swept", jobs=sweep.counts.total(), seconds=seconds, **counts)
     return sweep.counts
 
 
 class _Sweep:
-    """One sweep: what it has counted, and how many pages of resumed documents are out."""
+    """One sweep: what it has counted, and the copies that are out."""
 
     def __init__(self, house: Resume) -> None:
         self._house = house
         self._finisher = house.fan_out.finisher
         self._bucket = house.fan_out.finisher.output_bucket
         self._opened: list[OpenJob] = []
-        self._copies = 0
+        self._copies = patience.Copies()
+        self._warm_up = WarmUp(house.fan_out.reader)
         self.counts: Counter[Swept] = Counter()
 
     async def run(self, deadline: float) -> None:
-        """Read all jobs, then move them in turn, those whose document is to be opened beside the others."""
-        listed = await jobs.listing(self._finisher.input_bucket.name, self._bucket)
-        await self._each(listed, self._read, deadline)
-        self._copies = sum(opened.job.pages or 0 for opened in self._opened if self._is_copied(opened.job))
-        in_turn = sorted(self._opened, key=lambda opened: patience.turn(opened.job))
-        lines = (
-            ([opened for opened in in_turn if opened.job.pages is None], 1),
-            ([opened for opened in in_turn if opened.job.pages is not None], JOBS_AT_ONCE),
-        )
-        await _share_out(lines, lambda line: self._each(line[0], self._move, deadline, line[1]), len(lines))
+        """Read the jobs, then move them in turn; reading has half the time.
+
+        Of more jobs than can be read in it, copies that are out are counted among those that were read.
+        """
+        listed = self._turned(await jobs.listing(self._finisher.input_bucket.name, self._bucket))
+        now = self._finisher.clock.monotonic()
+        await self._each(listed, self._read, now + (deadline - now) / 2)
+        for opened in self._opened:
+            self._copies.count(opened.job, self._lane(opened.job), self._now())
+        lines = _lines(sorted(self._opened, key=lambda opened: patience.turn(opened.job)))
+        async with self._warm_up:
+            await crew.do_all(
+                lines, lambda line: self._each(line.jobs, self._move, deadline, line.at_once), len(lines)
+            )
+
+    def _turned(self, listed: Sequence[ListedJob]) -> list[ListedJob]:
+        """Begin elsewhere in every sweep, so that those left for lack of time are not left every time."""
+        sweeps = self._now().timestamp() / INTERVAL_SECONDS
+        start = int(sweeps * GOLDEN % 1 * len(listed))
+        return [*listed[start:], *listed[:start]]
 
     async def _each(
         self,
@@ -121,7 +144,7 @@ class _Sweep:
             if outcome:
                 self.counts[outcome] += 1
 
-        await _share_out(items, count, at_once)
+        await crew.do_all(items, count, at_once)
 
     async def _read(self, listed: ListedJob) -> Swept | None:
         async def read() -> Swept | None:
@@ -132,10 +155,6 @@ class _Sweep:
             return None
 
         return await _guarded(listed.source, read)
-
-    def _is_copied(self, job: Job) -> bool:
-        """Tell whether a resume's tasks may still be on their way. How many have ended since is not asked."""
-        return bool(job.resumed_at) and self._now() - patience.stood_since(job) < patience.pause(job)
 
     async def _move(self, opened: OpenJob) -> Swept | None:
         return await _guarded(opened.source, lambda: self._judge(opened))
@@ -150,7 +169,8 @@ class _Sweep:
             return await self._restart(opened)
         found = await ledger.entries(self._bucket, job.source)
         missing = sorted(set(range(1, job.pages + 1)) - {entry.record.page for entry in found})
-        if self._now() - patience.moved_at(job, found) < (patience.pause(job) if missing else patience.QUIET):
+        moved = self._now() - patience.moved_at(job, found, overdue=self._is_overdue(job))
+        if moved < (patience.pause(job) if missing else patience.QUIET):
             return Swept.MOVING
         return await (self._continue(opened, missing) if missing else self._finish(opened))
 
@@ -159,16 +179,15 @@ class _Sweep:
         if job.pages is None:
             return True
         return await completion.is_missing_any(
-            job.source, job.pages, completion.NONE_MISSING, self._bucket, self._finisher.missing
+            job.source, job.pages, None, self._bucket, self._finisher.missing
         )
 
     async def _restart(self, opened: OpenJob) -> Swept:
         """Have the event's work done for a document whose pages were never counted."""
-        job, house = opened.job, self._house.fan_out
-        if len(job.resumed_at) < patience.RESUMES:
-            return _OUTCOMES[await fan_out.take_up(await self._mark(opened), house)]
-        if not give_up.is_overdue(job, self._house.give_up):
-            return self._stuck(job)
+        house = self._house.fan_out
+        if patience.may_resume(opened.job, overdue=self._is_overdue(opened.job)):
+            marked = await self._mark(opened)
+            return _OUTCOMES[await fan_out.take_up(marked, house, self._warm_up)]
         error = AttemptsExhausted(
             "every try to open the document broke off, and the logs of on_upload and sweep say why; "
             "upload it again"
@@ -178,14 +197,15 @@ class _Sweep:
     async def _continue(self, opened: OpenJob, missing: Sequence[int]) -> Swept:
         """Publish the missing pages' tasks, for the first time or again; or give these pages up."""
         job = opened.job
-        if len(job.resumed_at) < patience.RESUMES:
-            if not self._has_room(job):
+        overdue = self._is_overdue(job)
+        if patience.may_resume(job, overdue=overdue):
+            if not self._copies.has_room(job, self._lane(job), overdue=overdue):
                 return Swept.HELD
             marked = await self._mark(opened)
             return _OUTCOMES[await fan_out.publish_again(marked, missing, self._house.fan_out)]
-        if not give_up.is_overdue(job, self._house.give_up):
-            return self._stuck(job, missing=len(missing))
-        await _share_out(missing, lambda page: self._give_up(job, page), PAGES_AT_ONCE)
+        if not overdue:
+            return self._stuck(job, len(missing))
+        await crew.do_all(missing, lambda page: self._give_up(job, page), PAGES_AT_ONCE)
         await finish.finish(job.source, self._finisher)
         return Swept.ENDED
 
@@ -195,27 +215,26 @@ class _Sweep:
         end = await finish.finish(opened.source, self._finisher)
         return Swept.MOVING if end is End.WAITING else Swept.ENDED
 
-    def _has_room(self, job: Job) -> bool:
-        """Take a document's pages to those that are out; one alone may be as long as it is."""
-        pages = job.pages or 0
-        if job.state is JobState.PUBLISHED and self._copies and self._copies + pages > patience.COPIES:
-            return False
-        self._copies += pages
-        return True
+    def _lane(self, job: Job) -> Lane:
+        return fan_out.lane_of(job, self._house.fan_out.settings)
+
+    def _is_overdue(self, job: Job) -> bool:
+        return give_up.is_overdue(job, self._house.give_up)
 
     async def _mark(self, opened: OpenJob) -> OpenJob:
         """Write into the job that it is resumed. Raises WriteConflict when it has changed since."""
         job = replace(opened.job, resumed_at=(*opened.job.resumed_at, self._now()))
         marked = await jobs.write(job, opened.generation, self._bucket)
         resumes, state = len(job.resumed_at), job.state.value
-        log(Severity.WARNING, "job resumed", source=str(job.source), resumes=resumes, state=state)
+        severity = Severity.WARNING if resumes <= patience.RESUMES else Severity.ERROR
+        log(severity, "job resumed", source=str(job.source), resumes=resumes, state=state)
         return marked
 
     async def _give_up(self, job: Job, page: int) -> None:
         task = fan_out.task_of(job, page, self._house.fan_out.settings)
         await give_up.end_overdue(task, job, self._house.give_up)
 
-    def _stuck(self, job: Job, missing: int | None = None) -> Swept:
+    def _stuck(self, job: Job, missing: int) -> Swept:
         log(
             Severity.ERROR,
             "job stands still after all its resumes: see why nothing comes of its tasks",
@@ -232,6 +251,27 @@ class _Sweep:
         return self._finisher.clock.now()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """Jobs that are moved in their order, so many at once."""
+
+    jobs: list[OpenJob]
+    at_once: int
+
+
+def _lines(in_turn: Sequence[OpenJob]) -> list[_Line]:
+    """Set documents to be opened, long ones and short ones in lines of their own, beside each other."""
+    unopened = [opened for opened in in_turn if opened.job.pages is None]
+    planned = [opened for opened in in_turn if opened.job.pages is not None]
+    long = [opened for opened in planned if (opened.job.pages or 0) > SHORT_PAGES]
+    short = [opened for opened in planned if (opened.job.pages or 0) <= SHORT_PAGES]
+    return [
+        _Line(jobs=unopened, at_once=1),
+        _Line(jobs=long, at_once=1),
+        _Line(jobs=short, at_once=JOBS_AT_ONCE),
+    ]
+
+
 async def _guarded(source: ObjectRef, deed: Callable[[], Awaitable[Swept | None]]) -> Swept | None:
     """Do one job's part; its trouble is its own."""
     try:
@@ -242,19 +282,3 @@ async def _guarded(source: ObjectRef, deed: Callable[[], Awaitable[Swept | None]
         severity = Severity.WARNING if isinstance(error, CloudError) else Severity.ERROR
         log(severity, "job not swept", source=str(source), code=error.code, reason=str(error))
         return Swept.BROKEN
-
-
-async def _share_out(items: Iterable[T], deed: Callable[[T], Awaitable[None]], workers: int) -> None:
-    """Do a deed for each, in their order, so many at once. The first failure ends it all."""
-    left = iter(items)
-
-    async def work() -> None:
-        for each in left:
-            await deed(each)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(work())
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None

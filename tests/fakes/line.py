@@ -31,6 +31,7 @@ class Line:
     way back. `error` makes what they fail with. `delays`, when set, lets each request wait for a random
     number of rounds of the loop, so that deeds under way at once meet in ever new orders. `at` runs a
     surprise just before a request does its work. `busiest` is the most requests of a verb at once.
+    `dead` is an instance that has died: it makes no more requests until another one takes its place.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class Line:
         self.delays = 0
         self.error: Callable[[], Exception] = lambda: StorageUnavailable("the line is down")
         self.at: Callable[[str, str], object] | None = None
+        self.dead = False
         self.busiest: dict[str, int] = {}
         self._busy: dict[str, int] = {}
 
@@ -57,6 +59,8 @@ class Line:
 
     async def carry(self, verb: str, name: str, request: Callable[[], Awaitable[T]]) -> T:
         """Make one request, or fail it."""
+        if self.dead:
+            raise InstanceDied("the instance is gone")
         self.requests += 1
         self.log.append((verb, name))
         broken = self.breaks.get(self.requests) or self._by_chance()
@@ -72,6 +76,10 @@ class Line:
             await self._delay()
             if broken == "after":
                 raise self.error()
+        except InstanceDied:
+            self.dead = True
+            raise
+        else:
             return answer
         finally:
             self._busy[verb] -= 1
