@@ -111,14 +111,18 @@ def draw(path: Path, page: int, *, longest_edge_px: int, encoding: Encoding, lim
 
     Raises PageRenderFailed.
     """
+    is_pdf = _kind(path) is Kind.PDF
     try:
-        if _kind(path) is Kind.PDF:
+        if is_pdf:
             canvas = _pdf_canvas(path, page, longest_edge_px)
         else:
             canvas = images.draw(path, page, longest_edge_px=longest_edge_px, max_pixels=limits.max_pixels)
-        return encode(canvas, encoding)
+        image = encode(canvas, encoding)
     except MemoryError as error:
         raise PageRenderFailed(f"Page {page} needs more memory than a render process may have.") from error
+    if is_pdf and image.blank:
+        _refuse_lost_pictures(path, page)
+    return image
 
 
 def text_layer(path: Path, page: int) -> str:
@@ -194,6 +198,20 @@ def _pdf_canvas(path: Path, page: int, longest_edge_px: int) -> Canvas:
             rotation=loaded.get_rotation(),
             label=_label(document, page),
         )
+
+
+def _refuse_lost_pictures(path: Path, page: int) -> None:
+    """Tell a page that is blank from a scan that PDFium cannot decode, or that is too large for it: it leaves
+    such a picture out, without a word.
+    """
+    with _pdf_page(path, page) as (_, loaded):
+        for found in loaded.get_objects(filter=(pdfium_c.FPDF_PAGEOBJ_IMAGE,)):
+            bitmap = pdfium_c.FPDFImageObj_GetBitmap(found)
+            if not bitmap:
+                raise PageRenderFailed(
+                    f"Page {page} holds a picture that could not be decoded, and shows nothing else."
+                )
+            pdfium_c.FPDFBitmap_Destroy(bitmap)
 
 
 @contextmanager
