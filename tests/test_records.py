@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import jsonschema
-import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -77,7 +76,7 @@ jobs = st.builds(
     pages=st.none() | st.integers(1, 99_999),
     planned_at=st.none() | moments,
     resumed_at=st.lists(moments, max_size=3).map(tuple),
-)
+).filter(lambda job: job.pages or job.state is JobState.RECEIVED)
 
 
 def page_records(text=words, message=faults):
@@ -168,7 +167,9 @@ def test_a_job_comes_back_as_it_went(job):
 
 
 @PROPERTY
-@given(st.builds(PageNote, page=small, calls=small, timeouts=small, fault=st.none() | faults))
+@given(
+    st.builds(PageNote, page=st.integers(1, 99_999), calls=small, timeouts=small, fault=st.none() | faults)
+)
 def test_a_note_comes_back_as_it_went(note):
     assert records.decode_note(records.encode_note(note)) == note
 
@@ -181,11 +182,10 @@ def test_a_note_can_hold_whatever_a_server_said(message):
 
 
 @pytest.mark.parametrize("data", [b"", b"null", b"{}", b"[]", b"\xff", b'{"page": "x"}'])
-def test_what_is_no_job_and_no_note_says_so(data):
+def test_what_is_no_job_says_so_and_what_is_no_note_is_none(data):
     with pytest.raises(UnreadableJob):
         records.decode_job(data)
-    with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
-        records.decode_note(data)
+    assert records.decode_note(data) is None
 
 
 @PROPERTY
