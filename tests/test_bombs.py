@@ -18,6 +18,7 @@ from bucketscribe.errors import RenderError
 from bucketscribe.render_pool import RenderPool
 from tests import papers
 from tests.fakes.any_reader import AnyReader
+from tests.hostile import cuts
 from tests.hostile.bombs import BOMBS, EXPLOSIVES, Bomb
 from tests.house import House, build_house
 from tests.test_end_to_end import record, run
@@ -68,15 +69,15 @@ def resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-async def survived(bombs: Sequence[Bomb], folder: Path, seconds: float) -> House:
-    """Drop all bombs at once, and a good document after them; deliver until all is quiet."""
+async def survived(documents: Mapping[str, bytes], folder: Path, seconds: float) -> House:
+    """Drop all documents at once, and a good one after them; deliver until all is quiet."""
     renderer = RenderPool(workers=2, seconds=seconds, memory_mib=MEMORY_MIB)
     house = build_house(folder, render_seconds=seconds, render_mib=MEMORY_MIB)
     house.renderer, house.scribe = renderer, AnyReader()  # type: ignore[assignment]
     house.restart()
     try:
-        for each in bombs:
-            house.drop(each.name, data=made(each))
+        for name, data in documents.items():
+            house.drop(name, data=data)
         house.drop("good.pdf", data=papers.pdf(3))
         await house.settle()
     finally:
@@ -85,10 +86,9 @@ async def survived(bombs: Sequence[Bomb], folder: Path, seconds: float) -> House
 
 
 def assert_survived(bombs: Sequence[Bomb], folder: Path, seconds: float) -> None:
-    for each in bombs:
-        made(each)
+    documents = {each.name: made(each) for each in bombs}
     before = resident_mib()
-    house = asyncio.run(survived(bombs, folder, seconds))
+    house = asyncio.run(survived(documents, folder, seconds))
     house.check_books()
     ends = {each.name: end_of(house.record(each.name)) for each in bombs}
     assert {each.name: ends[each.name] for each in bombs if not is_end(each, ends[each.name])} == {}
@@ -126,6 +126,27 @@ def test_every_bomb_that_burns_no_time_ends_with_its_code(tmp_path: Path) -> Non
 
 def test_one_bomb_of_each_kind_that_burns_is_put_out(tmp_path: Path) -> None:
     assert_survived(named(*SELECTED), tmp_path, SHORT_SECONDS)
+
+
+def assert_cuts_survived(places: Sequence[int], folder: Path) -> None:
+    documents = dict(cuts.cut(places))
+    house = asyncio.run(survived(documents, folder, LONG_SECONDS))
+    house.check_books()
+    for name, data in documents.items():
+        ended = end_of(house.record(name))
+        is_open = bool(house.record(name)["pages"])
+        assert set(ended) <= (cuts.PAGES if is_open else cuts.CODES), (name, ended)
+        assert bool(data) == (ended != ("empty_object",)), name
+    assert house.refusals == []
+
+
+def test_good_documents_that_break_off_are_read_as_far_as_they_go(tmp_path: Path) -> None:
+    assert_cuts_survived(cuts.FEW, tmp_path)
+
+
+@pytest.mark.hostile
+def test_good_documents_that_break_off_anywhere_are_read_as_far_as_they_go(tmp_path: Path) -> None:
+    assert_cuts_survived(cuts.MANY, tmp_path)
 
 
 @pytest.mark.hostile
