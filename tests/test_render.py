@@ -533,3 +533,9 @@ def test_a_webp_is_measured_before_it_is_opened(laid: Laid, lossless: bool, mode
 def test_a_giant_webp_is_too_large_and_not_damaged(laid: Laid) -> None:
     with pytest.raises(TooLarge, match="16383 x 16383"):
         render.inspect(laid(image_bombs.webp(16383, 16383)), Limits())
+
+
+def test_a_text_layer_longer_than_any_page_is_none(laid: Laid) -> None:
+    with pytest.raises(PageRenderFailed, match="200000 characters"):
+        render.text_layer(laid(pdf_bombs.long_text(200_000)), 1)
+    assert len(render.text_layer(laid(pdf_bombs.long_text(80_000)), 1)) == 80_000

@@ -37,6 +37,9 @@ HEADER_BYTES = 1024
 # From here on a PDF's own page count is not taken on trust: files of 315 bytes claim 900,000 pages.
 TRUSTED_PAGES = 1000
 LABEL_CHARACTERS = 32
+# More text than this is on no page that was meant to be read (a newspaper's has 30,000), and 800 bytes of PDF
+# can claim ten million for each of 5,000 pages, which nobody could put together.
+TEXT_CHARACTERS = 100_000
 WHITE = (255, 255, 255, 255)
 
 # PDFium's reason for not opening a document -> what that means for it; any other means that it is damaged.
@@ -133,7 +136,12 @@ def text_layer(path: Path, page: int) -> str:
     if _kind(path) is not Kind.PDF:
         return ""
     with _pdf_page(path, page) as (_, loaded):
-        text: str = loaded.get_textpage().get_text_bounded()
+        found = loaded.get_textpage()
+        if (characters := found.count_chars()) > TEXT_CHARACTERS:
+            raise PageRenderFailed(
+                f"Page {page} has {characters} characters of text, more than {TEXT_CHARACTERS}: no page has."
+            )
+        text: str = found.get_text_bounded()
     # PDFium writes U+FFFE for a hyphen at the end of a line.
     return text.replace("\r\n", "\n").replace("\ufffe", "-").replace("\0", "")
 

@@ -92,6 +92,20 @@ def text_flood(words: int = 3_000_000) -> bytes:
     )
 
 
+def long_text(characters: int = 10_000_000) -> bytes:
+    """Say ten million letters in a row, on a page that is wide enough and crashes when it is drawn."""
+    words = b"[" + b"(wordwordwordwordwordwordwordwordwordword) " * (characters // 40) + b"] TJ"
+    return papers.written(
+        b"<< /Type /Catalog /Pages 2 0 R /PageLabels << /Limits [0 9] /Kids [6 0 R] >> >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9000000 200] /Contents 4 0 R "
+        b"/Resources << /Font << /F 5 0 R >> >> >>",
+        stream(b"BT /F 0.01 Tf 9 9 Td " + words + b" ET", squeezes=2),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        b"<< /Limits [0 9] /Kids [6 0 R] >>",
+    )
+
+
 def annotation_flood(times: int = 300_000) -> bytes:
     """Refer to one annotation so many times."""
     look = stream(b"1 0 0 rg 0 0 50 50 re f", b"/Type /XObject /Subtype /Form /BBox [0 0 50 50]")
