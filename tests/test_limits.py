@@ -123,10 +123,10 @@ def test_a_render_is_cut_off_after_the_seconds_set(scratch: Path) -> None:
 
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="only Linux limits the address space")
 def test_a_render_may_not_take_more_memory_than_set(scratch: Path) -> None:
-    hungry = papers.saved(papers.picture((6000, 6000), "RGBA"), "PNG")
+    hungry = papers.saved(papers.picture((4000, 4000), "RGBA"), "PNG")
     drawn_by(draw, hungry, scratch, render_mib=2048)
     with pytest.raises((PageRenderFailed, PageRenderCrashed)):
-        drawn_by(draw, hungry, scratch, render_mib=512)
+        drawn_by(draw, hungry, scratch, render_mib=384)
 
 
 @asynchronous

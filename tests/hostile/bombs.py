@@ -51,7 +51,7 @@ EXPLOSIVES: tuple[Bomb, ...] = (
     bomb("content.pdf", pdf_bombs.content_bomb, EXPLODES, slow=True),
     bomb("object-stream.pdf", pdf_bombs.object_stream_bomb, EXPLODES, slow=True),
     bomb("scans.jpg", image_bombs.jpeg_progressive, EXPLODES, slow=True),
-    bomb("long-text.pdf", partial(pdf_bombs.long_text, 500_000), EXPLODES),
+    bomb("long-text.pdf", partial(pdf_bombs.long_text, 150_000), EXPLODES),
     bomb("labels-cycle.pdf", partial(pdf_bombs.label_tree, b"5 0 R"), EXPLODES),
     bomb("labels-dag.pdf", partial(pdf_bombs.label_tree, b"6 0 R 6 0 R"), EXPLODES),
 )

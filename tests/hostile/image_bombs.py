@@ -30,8 +30,8 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def png_text(megabytes: int = 512) -> bytes:
-    """Comment a picture with half a gigabyte of zeros."""
+def png_text(megabytes: int = 64) -> bytes:
+    """Comment a picture with 64 MB of zeros."""
     text, _ = zeros(megabytes, squeezes=1)
     return png(8, 8, extra=chunk(b"zTXt", b"Comment\0\0" + text))
 
@@ -109,17 +109,15 @@ def jpeg2000_giant() -> bytes:
 
 def tiff(*directories: dict[int, tuple[int, int, int]], loop_to: int | None = None) -> bytes:
     """Write a TIFF of these directories, tag -> (type, count, value); the last leads to number `loop_to`."""
-    places, body = [], b""
-    place = 8
+    places = [8]
     for entries in directories:
-        places.append(place)
-        place += 2 + 12 * len(entries) + 4
-    for index, entries in enumerate(directories):
-        last = index == len(directories) - 1
-        after = (0 if loop_to is None else places[loop_to]) if last else places[index + 1]
+        places.append(places[-1] + 2 + 12 * len(entries) + 4)
+    places[-1] = 0 if loop_to is None else places[loop_to]
+    parts = [b"II*\0" + struct.pack("<I", 8)]
+    for entries, after in zip(directories, places[1:], strict=True):
         rows = b"".join(struct.pack("<HHII", tag, *entry) for tag, entry in sorted(entries.items()))
-        body += struct.pack("<H", len(entries)) + rows + struct.pack("<I", after)
-    return b"II*\0" + struct.pack("<I", 8) + body
+        parts.append(struct.pack("<H", len(entries)) + rows + struct.pack("<I", after))
+    return b"".join(parts)
 
 
 def frame(side: int = 8, **changes: tuple[int, int, int]) -> dict[int, tuple[int, int, int]]:

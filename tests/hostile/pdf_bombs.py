@@ -241,8 +241,8 @@ def image(width: int, height: int, data: bytes, entries: bytes) -> bytes:
 
 
 def flate_image() -> bytes:
-    """Hold 40,000 x 40,000 px in colour, 4.8 GB, in a few KB."""
-    data, entry = zeros(512, squeezes=3)
+    """Claim 40,000 x 40,000 px in colour, 4.8 GB, and hold the first 128 MB of them in a few KB."""
+    data, entry = zeros(128, squeezes=3)
     return image(40_000, 40_000, data, b"/ColorSpace /DeviceRGB /BitsPerComponent 8 " + entry)
 
 
