@@ -13,7 +13,7 @@ PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
 LOCAL = .venv/bin/bucketscribe local --outbox "$(OUTBOX)" $(if $(OCR_URL),--ocr-url "$(OCR_URL)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run watch test lint clean
+.PHONY: help run watch test hostile lint clean
 .SILENT:
 
 help: ## list what can be done
@@ -29,6 +29,9 @@ watch: .venv/local.stamp ## read whatever is dropped into INBOX, until Ctrl-C
 
 test: .venv/dev.stamp ## run the tests, or those in TESTS
 	.venv/bin/python -m pytest -n auto $(TESTS)
+
+hostile: .venv/dev.stamp ## put every bomb of tests/hostile through, a few minutes
+	.venv/bin/python -m pytest -n auto -m hostile $(TESTS)
 
 lint: .venv/dev.stamp ## check style, format and types
 	.venv/bin/ruff check .

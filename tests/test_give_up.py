@@ -185,3 +185,16 @@ def test_an_outage_without_end_fails_the_pages_after_a_week(tmp_path: Path) -> N
     assert {error["code"] for error in house.record()["errors"]} == {"attempts_exhausted"}
     assert house.clock.monotonic() > 7 * DAY
     house.check_books()
+
+
+@pytest.mark.parametrize("note", [b"", b"{", b"\xff", b"[" * 9000, b'{"page": 1, "calls": -9}'])
+@story
+async def test_a_note_that_nobody_can_read_keeps_no_page_from_its_end(house: House, note: bytes) -> None:
+    first, last = await tasks_of(house)
+    for task in (first, last):
+        house.outbox.put(layout.note(task.source, task.page), note)
+    assert await house.read(first, attempt=2) is End.WAITING
+    assert await house.bury(last) is GaveUp.PARKED
+    house.clock.advance(8 * DAY)
+    assert await house.bury(last) is GaveUp.FAILED
+    assert house.statuses() == ["ok", "failed"]

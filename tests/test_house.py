@@ -13,7 +13,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"model", "errors"}),
     frozenset({"ports"}),
     frozenset({"layout"}),
-    frozenset({"canvas", "processes"}),
+    frozenset({"canvas", "containment", "processes"}),
     frozenset({"images"}),
     frozenset(
         {

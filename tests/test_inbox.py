@@ -69,7 +69,7 @@ def test_everything_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
     assert f"{tmp_path / 'b.pdf'}: there is no such file" in message
     assert f"{tmp_path / '*.tif'}: there is no such file" in message
     assert f"{tmp_path / 'empty'}: there is no file in it" in message
-    assert "longer than 240 bytes" in message
+    assert "longer than 229 bytes" in message
     assert "a.pdf:" not in message.replace("b.pdf", "")
 
 

@@ -139,10 +139,14 @@ def test_no_tag_survives_but_plain_table_markup(text):
 
 
 @pytest.mark.parametrize(
-    "tag", ["<table>", "</TD>", "<br/>", "<br>", '<td colspan="2" rowspan=3>', "<th\nrowspan=2>"]
+    "tag", ["<table></table>", "</TD>", "<br/>", "<br>", '<td colspan="2" rowspan=3>', "<th rowspan=2>"]
 )
 def test_table_markup_stays_as_it_is(tag):
-    assert markdown.clean(f"a{tag}b") == f"a{tag}b\n"
+    assert markdown.clean(f"{tag}b") == f"{tag}b\n"
+
+
+def test_a_tag_is_put_on_one_line():
+    assert markdown.clean("<th\n\nrowspan=2 >") == "<th rowspan=2 >\n"
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from bucketscribe.model import Encoding, Kind, PageImage
 from bucketscribe.render import Limits
 from bucketscribe.render_pool import FONTS
 from tests import papers
+from tests.hostile import image_bombs, pdf_bombs
 
 Laid = Callable[[bytes], Path]
 
@@ -497,3 +498,44 @@ def test_a_fax_of_unequal_resolution_is_not_squashed(tmp_path: Path) -> None:
     image = drawn(path)
     assert image.height == 1540
     assert abs(image.width - 1540 * 1728 / (1100 * 204 / 98)) < 28
+
+
+# What is lost, or too large, before anybody sees it
+
+
+PLAIN = b"/ColorSpace /DeviceGray /BitsPerComponent 8 "
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [pdf_bombs.predictor_image(), pdf_bombs.image(99, 99, b"no JPEG", PLAIN + b"/Filter /DCTDecode")],
+    ids=["too large", "damaged"],
+)
+def test_a_picture_that_pdfium_leaves_out_in_silence_is_no_blank_page(laid: Laid, lost: bytes) -> None:
+    with pytest.raises(PageRenderFailed, match="could not be decoded"):
+        drawn(laid(lost))
+
+
+def test_a_blank_scan_is_a_blank_page(laid: Laid) -> None:
+    data, entry = pdf_bombs.zeros(1, squeezes=1, fill=b"\xff")
+    assert drawn(laid(pdf_bombs.image(1024, 1024, data, PLAIN + entry))).blank
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_webp_is_measured_before_it_is_opened(laid: Laid, lossless: bool, mode: str) -> None:
+    path = laid(papers.saved(papers.picture((400, 300), mode), "WEBP", lossless=lossless))
+    assert render.inspect(path, Limits(max_pixels=400 * 300)).pages == 1
+    with pytest.raises(TooLarge, match="400 x 300"):
+        render.inspect(path, Limits(max_pixels=400 * 300 - 1))
+
+
+def test_a_giant_webp_is_too_large_and_not_damaged(laid: Laid) -> None:
+    with pytest.raises(TooLarge, match="16383 x 16383"):
+        render.inspect(laid(image_bombs.webp(16383, 16383)), Limits())
+
+
+def test_a_text_layer_longer_than_any_page_is_none(laid: Laid) -> None:
+    with pytest.raises(PageRenderFailed, match="200000 characters"):
+        render.text_layer(laid(pdf_bombs.long_text(200_000)), 1)
+    assert len(render.text_layer(laid(pdf_bombs.long_text(80_000)), 1)) == 80_000

@@ -34,6 +34,7 @@
     tools      images           Pillow: pictures and TIFFs, frame by frame
                canvas           a drawn page: size, ink, blankness, encoding
                processes        pebble: worker processes with time and memory limits
+               containment      a page's Markdown kept to its page: fences, tables, links, pictures
     names      layout           object names in the output bucket
     sockets    ports            the outside as Protocols: Bucket, Topic, Reader, Renderer, Clock
     ground     model errors     the frozen values that travel; the error tree

@@ -56,7 +56,7 @@ class Asking:
         stored = await self._bucket.read(self._name)
         if stored:
             spent = self._spent()
-            self._kept = records.decode_note(stored.data, self._name)
+            self._kept = records.decode_note(stored.data) or PageNote(page=self._note.page)
             self._generation = stored.info.generation
             self._note = replace(
                 self._kept,

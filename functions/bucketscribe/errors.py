@@ -21,7 +21,7 @@
     ├── OutOfTime                   no time is left for a model call: refused, asked again later
     ├── WriteConflict               somebody else wrote first (412)
     ├── Unreadable                  a stranger has written where ours should stand: it is to be deleted
-    │   └── UnreadableJob, UnreadableNote, UnreadablePage
+    │   └── UnreadableJob, UnreadablePage
     └── CloudError                  another try may help
         └── StorageUnavailable, PublishFailed
 
@@ -171,10 +171,6 @@ class Unreadable(BucketscribeError):
 
 class UnreadableJob(Unreadable):
     code = "unreadable_job"
-
-
-class UnreadableNote(Unreadable):
-    code = "unreadable_note"
 
 
 class UnreadablePage(Unreadable):

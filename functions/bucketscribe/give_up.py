@@ -94,9 +94,9 @@ async def end_overdue(task: PageTask, job: Job, house: GiveUp) -> None:
 
 
 async def _note(task: PageTask, house: GiveUp) -> PageNote:
-    name = layout.note(task.source, task.page)
-    stored = await house.finisher.output_bucket.read(name)
-    return records.decode_note(stored.data, name) if stored else PageNote(page=task.page)
+    stored = await house.finisher.output_bucket.read(layout.note(task.source, task.page))
+    note = records.decode_note(stored.data) if stored else None
+    return note or PageNote(page=task.page)
 
 
 def _age(job: Job, house: GiveUp) -> timedelta:

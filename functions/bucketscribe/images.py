@@ -71,6 +71,9 @@ def count(path: Path, kind: Kind, *, max_pages: int, max_pixels: int) -> int:
     next. Raises DocumentCorrupt, and TooLarge for a single image; a TIFF's frames are checked one by one
     when they are drawn, so that one of them does not cost the others.
     """
+    width, height = _webp_size(path)
+    if width * height > max_pixels:
+        raise TooLarge(_too_large(width, height, max_pixels))
     with _opened(path, DocumentCorrupt, "The image is damaged. Please save it anew and upload that") as image:
         if kind is Kind.TIFF:
             return _frames(image, max_pages + 1)
@@ -116,6 +119,26 @@ def _opened(path: Path, error: type[BucketscribeError], saying: str) -> Iterator
             raise error(f"{saying} (only its first bytes are those of an image).") from caught
         except PILLOW_ERRORS as caught:
             raise error(f"{saying} ({caught}).") from caught
+
+
+def _webp_size(path: Path) -> tuple[int, int]:
+    """Read a WebP's size from its header, (0, 0) for all else: Pillow sets the memory for all of its pixels
+    aside when it opens one, before it tells how many they are. (developers.google.com/speed/webp/docs)
+    """
+    with path.open("rb") as file:
+        header = file.read(30)
+    if header[:4] != b"RIFF":
+        return 0, 0
+    match header[12:16]:
+        case b"VP8X":
+            return 1 + int.from_bytes(header[24:27], "little"), 1 + int.from_bytes(header[27:30], "little")
+        case b"VP8L":
+            sides = int.from_bytes(header[21:25], "little")
+            return 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
+        case b"VP8 ":
+            sides = int.from_bytes(header[26:30], "little")
+            return sides & 0x3FFF, sides >> 16 & 0x3FFF
+    return 0, 0
 
 
 def _frames(image: Image.Image, most: int) -> int:

@@ -2,7 +2,7 @@
 
 A page's text comes from strangers by way of a model. Here it becomes NFC with LF line ends, its HTML is
 cut down to table markup, and nothing in it can pass for a page marker: a marker begins with `<!--`, and no
-`<!` of a page survives unescaped.
+`<!` of a page survives unescaped. What else a page may not do to others is kept in by `containment`.
 """
 
 import re
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from bucketscribe.containment import contain
 from bucketscribe.model import PageRecord
 
 LABEL_LIMIT = 32
@@ -19,7 +20,8 @@ MARKER = re.compile(r"^<!-- page (\d+) of (\d+)\b.*-->$", re.MULTILINE)
 
 # Every character that some reader takes for a line end; JavaScript's regular expressions know U+2028.
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
-_CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\ufeff]")
+# Among them those that turn the order of what is shown: type in any script goes without.
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
 # Quotes must pair: after `<td colspan="3>` a browser would read the page's text on as attributes.
 _TABLE_TAG = (
     r"</?(?:table|thead|tbody|tfoot|tr|td|th|caption|colgroup|col|br)"
@@ -37,15 +39,17 @@ class Assembled:
 
 
 def clean(text: str) -> str:
-    """Make a page's body of a model's answer: NFC, LF, safe HTML, one newline at the end or wholly empty.
+    """Make a page's body of a model's answer: NFC, LF, safe HTML, nothing left open; one newline at its end,
+    or wholly empty.
 
     Cleaning what is clean changes nothing.
     """
     text = text.encode("utf-8", "replace").decode("utf-8")
     text = _CONTROLS.sub("", _LINE_ENDS.sub("\n", text))
     text = unicodedata.normalize("NFC", text)
-    text = _TAG_START.sub(lambda match: match[1] or "&lt;", text)
-    text = text.strip("\n").rstrip()
+    # A blank line within a tag would end the block of HTML that it stands in.
+    text = _TAG_START.sub(lambda match: " ".join(match[1].split()) if match[1] else "&lt;", text)
+    text = contain(text.strip("\n").rstrip())
     return text + "\n" if text.strip() else ""
 
 

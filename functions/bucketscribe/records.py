@@ -14,10 +14,11 @@ from dataclasses import replace
 import msgspec
 
 from bucketscribe import __version__
-from bucketscribe.errors import UnreadableJob, UnreadableNote
+from bucketscribe.errors import UnreadableJob
 from bucketscribe.model import (
     DocumentRecord,
     Job,
+    JobState,
     ObjectInfo,
     PageFault,
     PageNote,
@@ -45,6 +46,11 @@ _GENERATION_KEY = "bucketscribe-source-generation"
 _TEXT_KEY = "bucketscribe-text-sha256"
 _STATUS_KEY = "bucketscribe-status"
 
+_PAGES_LIMIT = 99_999
+
+# What decoding raises over anything that was not encoded here.
+_UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+
 _GENERATION = re.compile(r"[0-9]{1,20}")
 
 
@@ -55,21 +61,30 @@ def encode_job(job: Job) -> bytes:
 def decode_job(data: bytes) -> Job:
     """Decode what encode_job made. Raises UnreadableJob on anything else: nobody else writes there."""
     try:
-        return msgspec.json.decode(data, type=Job)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        job = msgspec.json.decode(data, type=Job)
+    except _UNREADABLE as error:
         raise UnreadableJob(f"the job cannot be decoded ({type(error).__name__}): delete it") from error
+    moments = (job.received_at, job.upload.uploaded_at, job.planned_at or job.received_at, *job.resumed_at)
+    if any(moment.tzinfo is None for moment in moments) or not 0 < (job.pages or 1) <= _PAGES_LIMIT:
+        raise UnreadableJob("the job has times without a zone, or pages out of range: delete it")
+    if job.pages is None and job.state is not JobState.RECEIVED:
+        raise UnreadableJob(
+            f"the job is {job.state.value}, but does not say how many pages it has: delete it"
+        )
+    return job
 
 
 def encode_note(note: PageNote) -> bytes:
     return _utf8(msgspec.to_builtins(note))
 
 
-def decode_note(data: bytes, name: str = "a page's note") -> PageNote:
-    """Decode what encode_note made. Raises UnreadableNote on anything else: nobody else writes there."""
+def decode_note(data: bytes) -> PageNote | None:
+    """Decode what encode_note made; None for anything else, which must not keep a page from its end."""
     try:
-        return msgspec.json.decode(data, type=PageNote)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UnreadableNote(f"{name} cannot be decoded ({type(error).__name__}): delete it") from error
+        note = msgspec.json.decode(data, type=PageNote)
+    except _UNREADABLE:
+        return None
+    return note if note.page > 0 and note.calls >= 0 and note.timeouts >= 0 else None
 
 
 def page_metadata(record: PageRecord) -> dict[str, str]:
@@ -89,7 +104,7 @@ def page_record(metadata: Mapping[str, str]) -> PageRecord | None:
         return None
     try:
         return msgspec.json.decode(text, type=PageRecord)
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         return None
 
 

@@ -37,6 +37,9 @@ HEADER_BYTES = 1024
 # From here on a PDF's own page count is not taken on trust: files of 315 bytes claim 900,000 pages.
 TRUSTED_PAGES = 1000
 LABEL_CHARACTERS = 32
+# More text than this is on no page that was meant to be read (a newspaper's has 30,000), and 800 bytes of PDF
+# can claim ten million for each of 5,000 pages, which nobody could put together.
+TEXT_CHARACTERS = 100_000
 WHITE = (255, 255, 255, 255)
 
 # PDFium's reason for not opening a document -> what that means for it; any other means that it is damaged.
@@ -111,14 +114,18 @@ def draw(path: Path, page: int, *, longest_edge_px: int, encoding: Encoding, lim
 
     Raises PageRenderFailed.
     """
+    is_pdf = _kind(path) is Kind.PDF
     try:
-        if _kind(path) is Kind.PDF:
+        if is_pdf:
             canvas = _pdf_canvas(path, page, longest_edge_px)
         else:
             canvas = images.draw(path, page, longest_edge_px=longest_edge_px, max_pixels=limits.max_pixels)
-        return encode(canvas, encoding)
+        image = encode(canvas, encoding)
     except MemoryError as error:
         raise PageRenderFailed(f"Page {page} needs more memory than a render process may have.") from error
+    if is_pdf and image.blank:
+        _refuse_lost_pictures(path, page)
+    return image
 
 
 def text_layer(path: Path, page: int) -> str:
@@ -129,7 +136,12 @@ def text_layer(path: Path, page: int) -> str:
     if _kind(path) is not Kind.PDF:
         return ""
     with _pdf_page(path, page) as (_, loaded):
-        text: str = loaded.get_textpage().get_text_bounded()
+        found = loaded.get_textpage()
+        if (characters := found.count_chars()) > TEXT_CHARACTERS:
+            raise PageRenderFailed(
+                f"Page {page} has {characters} characters of text, more than {TEXT_CHARACTERS}: no page has."
+            )
+        text: str = found.get_text_bounded()
     # PDFium writes U+FFFE for a hyphen at the end of a line.
     return text.replace("\r\n", "\n").replace("\ufffe", "-").replace("\0", "")
 
@@ -194,6 +206,20 @@ def _pdf_canvas(path: Path, page: int, longest_edge_px: int) -> Canvas:
             rotation=loaded.get_rotation(),
             label=_label(document, page),
         )
+
+
+def _refuse_lost_pictures(path: Path, page: int) -> None:
+    """Tell a page that is blank from a scan that PDFium cannot decode, or that is too large for it: it leaves
+    such a picture out, without a word.
+    """
+    with _pdf_page(path, page) as (_, loaded):
+        for found in loaded.get_objects(filter=(pdfium_c.FPDF_PAGEOBJ_IMAGE,)):
+            bitmap = pdfium_c.FPDFImageObj_GetBitmap(found)
+            if not bitmap:
+                raise PageRenderFailed(
+                    f"Page {page} holds a picture that could not be decoded, and shows nothing else."
+                )
+            pdfium_c.FPDFBitmap_Destroy(bitmap)
 
 
 @contextmanager

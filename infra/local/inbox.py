@@ -13,9 +13,9 @@ from pathlib import Path
 
 from infra.local.errors import CannotRun
 
-# The bucket server keeps an object as a file, results have up to 27 bytes more in their last part
-# (NAME.json), and filesystems end at 255.
-NAME_PART_LIMIT_BYTES = 240
+# The bucket server keeps an object as a file, and writes it as .NAME.json with up to 20 digits behind it
+# first; filesystems end at 255.
+NAME_PART_LIMIT_BYTES = 255 - len(".") - len(".json") - 20
 
 # A file is whole when it has not changed for so long: copies and downloads write all the time.
 SETTLED_AFTER_SECONDS = 1.0

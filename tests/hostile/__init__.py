@@ -1,0 +1,1 @@
+"""Files that want to do harm, and what must become of them."""
