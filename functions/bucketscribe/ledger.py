@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bucketscribe import layout, records
 from bucketscribe.errors import WriteConflict
-from bucketscribe.model import ObjectInfo, ObjectRef, PageRecord, PageTask, StoredPage
+from bucketscribe.model import ObjectInfo, ObjectRef, PageRecord, PageStatus, PageTask, StoredPage
 from bucketscribe.ports import Bucket
 
 # Bodies read at once for one document: a small share of the connections, so that nobody starves.
@@ -104,6 +104,11 @@ async def read(entries: Sequence[Entry], bucket: Bucket) -> tuple[StoredPage, ..
 
 def is_better(new: PageRecord, standing: PageRecord) -> bool:
     """Tell whether a result may replace the one that stands."""
-    if new.edition != standing.edition:
-        return new.edition > standing.edition
-    return new.status.rank < standing.status.rank
+    return ranks_above(new, edition=standing.edition, status=standing.status)
+
+
+def ranks_above(record: PageRecord, *, edition: int, status: PageStatus) -> bool:
+    """Tell whether a result is better than one of this edition that ended so."""
+    if record.edition != edition:
+        return record.edition > edition
+    return record.status.rank < status.rank

@@ -126,6 +126,11 @@ class Job:
     def source(self) -> ObjectRef:
         return self.upload.source
 
+    @property
+    def begun_at(self) -> datetime:
+        """Since when its patience counts."""
+        return self.received_at
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageTask:
