@@ -32,7 +32,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"storage", "publisher", "identity", "lightonocr_client", "render_pool"}),
     frozenset({"jobs", "ledger", "publication", "asking", "rejects"}),
-    frozenset({"drawing", "completion", "patience"}),
+    frozenset({"drawing", "completion", "patience", "reopen"}),
     frozenset({"finish"}),
     frozenset({"fan_out", "transcribe", "give_up", "forget"}),
     frozenset({"resume"}),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,8 @@ def ended(status: PageStatus, *, page: int = 1, edition: int = 0) -> PageRecord:
 
 
 OK, BLANK, FAILED = (ended(status) for status in (PageStatus.OK, PageStatus.BLANK, PageStatus.FAILED))
+
+LATE_OK = replace(OK, flags=("late",))
 
 
 def body(bucket: FakeBucket, page: int = 1) -> str:
@@ -49,8 +52,9 @@ async def test_a_page_is_written_with_its_record_in_one_request() -> None:
 async def test_a_late_success_replaces_a_failure() -> None:
     bucket = FakeBucket()
     await ledger.write(bucket, SOURCE, FAILED, "> failed\n")
-    assert await ledger.write(bucket, SOURCE, OK, "text\n") == OK
+    assert await ledger.write(bucket, SOURCE, OK, "text\n") == LATE_OK
     assert body(bucket) == "text\n"
+    assert await ledger.look(bucket, SOURCE, 1) == LATE_OK
 
 
 @asynchronous
@@ -88,7 +92,7 @@ async def test_a_writer_who_is_overtaken_again_and_again_still_ends_right() -> N
             bucket.put(name, b"worse\n", metadata=records.page_metadata(worse.pop(0)))
 
     bucket.before_write = overtake
-    assert await ledger.write(bucket, SOURCE, OK, "text\n") == OK
+    assert await ledger.write(bucket, SOURCE, OK, "text\n") == LATE_OK
     assert body(bucket) == "text\n"
     assert not worse
 

@@ -8,6 +8,7 @@
                forget           a deleted source takes its text with it, if so chosen
     the end    finish           when nothing is missing: assemble, publish, announce, close the job
                completion       is anything missing? at a constant number of requests a page
+               reopen           a page that ended late: its document is published again
                patience         how long may a job stand still? pauses that grow
     the books  jobs             one object a document in flight, replaced by its generation
                ledger           page objects: written once, replaced only by better ones

@@ -101,10 +101,10 @@ async def publish_again(opened: OpenJob, pages: Sequence[int], house: FanOut) ->
 async def fail(opened: OpenJob, error: DocumentError, house: FanOut) -> FannedOut:
     """End the document, unless somebody else has brought it further: then it could be opened."""
     try:
-        await jobs.write(opened.job, opened.generation, house.finisher.output_bucket)
+        opened = await jobs.write(opened.job, opened.generation, house.finisher.output_bucket)
     except WriteConflict:
         return FannedOut.ALREADY
-    end = await finish.fail(opened.job, error, house.finisher)
+    end = await finish.fail(opened, error, house.finisher)
     return FannedOut.SUPERSEDED if end is finish.End.SUPERSEDED else FannedOut.FAILED
 
 

@@ -48,11 +48,12 @@ async def give_up(delivery: Delivery, house: GiveUp) -> GaveUp:
     house.finisher.refuse_strangers(task.source)
     bucket = house.finisher.output_bucket
     opened = await jobs.read(task.source, bucket)
+    standing = await ledger.ended(bucket, task)
+    if standing and (opened or standing.is_late):
+        await finish.check_page(task, standing, house.finisher)
+        return GaveUp.DONE
     if opened is None:
         return GaveUp.CLOSED
-    if await ledger.has_ended(bucket, task):
-        await finish.check(task.source, task.pages, task.page, house.finisher)
-        return GaveUp.DONE
     note = await _note(task, house)
     own = note.fault if is_spent(note, house.settings) else None
     fault = own or (_exhausted(opened.job, note, house) if is_overdue(opened.job, house) else None)

@@ -5,11 +5,11 @@ the same edition. Reading the prefix back is reading the ledger.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bucketscribe import layout, records
 from bucketscribe.errors import WriteConflict
-from bucketscribe.model import ObjectInfo, ObjectRef, PageRecord, PageStatus, PageTask, StoredPage
+from bucketscribe.model import LATE, ObjectInfo, ObjectRef, PageRecord, PageStatus, PageTask, StoredPage
 from bucketscribe.ports import Bucket
 
 # Bodies read at once for one document: a small share of the connections, so that nobody starves.
@@ -30,19 +30,19 @@ async def look(bucket: Bucket, source: ObjectRef, page: int) -> PageRecord | Non
     return records.page_record(info.metadata) if info else None
 
 
-async def has_ended(bucket: Bucket, task: PageTask) -> bool:
-    """Tell whether a task's page has ended already, in its edition or a later one. One request."""
+async def ended(bucket: Bucket, task: PageTask) -> PageRecord | None:
+    """Tell how a task's page has ended, in its edition or a later one; None while it has not. One request."""
     found = await look(bucket, task.source, task.page)
-    return found is not None and found.edition >= task.edition
+    return found if found and found.edition >= task.edition else None
 
 
 async def write(bucket: Bucket, source: ObjectRef, record: PageRecord, body: str) -> PageRecord:
     """End a page; return the record that then stands, which is another one's if that is as good or better.
+    One that replaces a worse ending of the same edition is marked as late.
 
     One request, two more for each writer who came between.
     """
     name = layout.page(source, record.page)
-    metadata = records.page_metadata(record)
     generation = 0
     while True:
         try:
@@ -50,7 +50,7 @@ async def write(bucket: Bucket, source: ObjectRef, record: PageRecord, body: str
                 name,
                 body.encode(),
                 content_type=records.MARKDOWN,
-                metadata=metadata,
+                metadata=records.page_metadata(record),
                 if_generation=generation,
             )
         except WriteConflict:
@@ -58,6 +58,7 @@ async def write(bucket: Bucket, source: ObjectRef, record: PageRecord, body: str
             standing = records.page_record(info.metadata) if info else None
             if standing and not is_better(record, standing):
                 return standing
+            record = _marked(record, standing)
             generation = info.generation if info else 0
         else:
             return record
@@ -100,6 +101,12 @@ async def read(entries: Sequence[Entry], bucket: Bucket) -> tuple[StoredPage, ..
     except ExceptionGroup as group_of_errors:
         raise group_of_errors.exceptions[0] from None
     return tuple(each.result() for each in pages)
+
+
+def _marked(record: PageRecord, standing: PageRecord | None) -> PageRecord:
+    is_late = standing is not None and standing.edition == record.edition
+    flags = tuple(flag for flag in record.flags if flag != LATE)
+    return replace(record, flags=(*flags, LATE) if is_late else flags)
 
 
 def is_better(new: PageRecord, standing: PageRecord) -> bool:

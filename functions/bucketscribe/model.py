@@ -61,6 +61,10 @@ class Retention(StrEnum):
     FOLLOW = "follow"
 
 
+# Flag of a page that replaced a worse ending of its own edition, after that was in the books already.
+LATE = "late"
+
+
 class JobState(StrEnum):
     """How far the fan-out came: written first, pages counted, every task published."""
 
@@ -223,6 +227,11 @@ class PageRecord:
     seconds: Mapping[str, float] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     error: PageFault | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """Tell whether the document may have been published without this ending."""
+        return LATE in self.flags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
