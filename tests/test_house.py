@@ -34,7 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"jobs", "ledger", "publication", "asking", "rejects"}),
     frozenset({"drawing", "completion", "patience", "reopen"}),
     frozenset({"finish"}),
-    frozenset({"fan_out", "transcribe", "give_up", "forget"}),
+    frozenset({"fan_out", "transcribe", "give_up", "forget", "redo"}),
     frozenset({"resume"}),
 )
 

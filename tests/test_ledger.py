@@ -74,12 +74,35 @@ async def test_of_two_equals_the_first_stays() -> None:
 
 
 @asynchronous
-async def test_a_higher_edition_wins_whatever_its_status() -> None:
+async def test_a_higher_edition_wins_over_a_better_one() -> None:
     bucket = FakeBucket()
     await ledger.write(bucket, SOURCE, OK, "text\n")
-    redone = ended(PageStatus.FAILED, edition=1)
-    assert await ledger.write(bucket, SOURCE, redone, "> failed\n") == redone
+    redone = ended(PageStatus.LOW_QUALITY, edition=1)
+    assert await ledger.write(bucket, SOURCE, redone, "poor\n") == redone
     assert await ledger.write(bucket, SOURCE, OK, "text\n") == redone
+    assert body(bucket) == "poor\n"
+
+
+@asynchronous
+async def test_a_redo_that_fails_leaves_what_stood_in_its_own_edition() -> None:
+    bucket = FakeBucket()
+    await ledger.write(bucket, SOURCE, OK, "text\n")
+    standing = await ledger.write(bucket, SOURCE, ended(PageStatus.FAILED, edition=1), "> failed\n")
+    assert standing == replace(OK, edition=1, flags=("redo_failed",))
+    assert body(bucket) == "text\n"
+    again = await ledger.write(bucket, SOURCE, ended(PageStatus.FAILED, edition=1), "> failed\n")
+    assert again == standing
+    late = ended(PageStatus.LOW_QUALITY, edition=1)
+    assert await ledger.write(bucket, SOURCE, late, "late\n") == replace(late, flags=("late",))
+
+
+@asynchronous
+async def test_a_redo_that_fails_replaces_a_failure() -> None:
+    bucket = FakeBucket()
+    await ledger.write(bucket, SOURCE, FAILED, "> failed\n")
+    redone = ended(PageStatus.FAILED, edition=1)
+    assert await ledger.write(bucket, SOURCE, redone, "> failed again\n") == redone
+    assert body(bucket) == "> failed again\n"
 
 
 @asynchronous
@@ -161,13 +184,13 @@ def test_whatever_the_order_of_writing_the_best_stands(
     orders: tuple[list[PageRecord], Iterable[PageRecord]],
 ) -> None:
     @asynchronous
-    async def standing(order: Iterable[PageRecord]) -> tuple[int, PageStatus]:
+    async def standing(order: Iterable[PageRecord]) -> tuple[int, int]:
         bucket = FakeBucket()
         for record in order:
             await ledger.write(bucket, SOURCE, record, "text\n")
         found = await ledger.look(bucket, SOURCE, 1)
         assert found
-        return found.edition, found.status
+        return found.edition, found.rank
 
     assert standing(orders[0]) == standing(orders[1])
 

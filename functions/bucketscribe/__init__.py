@@ -5,6 +5,7 @@
     deeds      fan_out          an uploaded object becomes a job and its page tasks
                transcribe       a page task becomes a page object
                give_up          a dead-lettered task becomes a failed page, or is parked
+               redo             pages that are to be read again, in a higher edition
                forget           a deleted source takes its text with it, if so chosen
     the end    finish           when nothing is missing: assemble, publish, announce, close the job
                completion       is anything missing? at a constant number of requests a page

@@ -121,6 +121,7 @@ def task_of(job: Job, page: int, settings: Settings) -> PageTask:
         pages=job.pages or 0,
         lane=lane_of(job, settings),
         profile=job.profile.name,
+        edition=job.edition_of(page),
         trace=job.upload.trace,
     )
 
@@ -158,7 +159,7 @@ async def _open(upload: Upload, house: FanOut) -> OpenJob | None:
 
 async def _standing(source: ObjectRef, house: FanOut) -> OpenJob | None:
     opened = await jobs.read(source, house.finisher.output_bucket)
-    return opened if opened and opened.job.state is not JobState.PUBLISHED else None
+    return opened if opened and opened.job.state in (JobState.RECEIVED, JobState.PLANNED) else None
 
 
 async def _plan_and_publish(opened: OpenJob, house: FanOut) -> FannedOut:

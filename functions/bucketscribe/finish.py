@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bucketscribe import completion, jobs, layout, ledger, markdown, publication, records
-from bucketscribe.completion import MissingPages
+from bucketscribe.completion import MissingPages, Redone
 from bucketscribe.errors import (
     BucketscribeError,
     DocumentError,
@@ -80,11 +80,17 @@ async def check_page(task: PageTask, standing: PageRecord | None, finisher: Fini
     is_late = standing is not None and standing.is_late
     if is_late:
         await reopen(task.source, task.page, finisher.output_bucket)
-    return await check(task.source, task.pages, task.page, finisher, is_late=is_late)
+    return await check(task.source, task.pages, task.page, finisher, is_late=is_late, edition=task.edition)
 
 
 async def check(
-    source: ObjectRef, pages: int, ended: int, finisher: Finisher, *, is_late: bool = False
+    source: ObjectRef,
+    pages: int,
+    ended: int,
+    finisher: Finisher,
+    *,
+    is_late: bool = False,
+    edition: int = 0,
 ) -> End:
     """Finish the document if nothing is missing, now that page `ended` is in the ledger. A late page may have
     been missed by whoever is at it now, and is published after him.
@@ -94,7 +100,12 @@ async def check(
     if await _has_lost_its_source(source, finisher):
         await erase(source, finisher)
         return End.CLOSED
-    if await completion.is_missing_any(source, pages, ended, finisher.output_bucket, finisher.missing):
+    bucket, missing = finisher.output_bucket, finisher.missing
+    if edition or missing.redone(source):
+        is_waiting = await completion.is_missing_any_redone(source, ended, edition, bucket, missing)
+    else:
+        is_waiting = await completion.is_missing_any(source, pages, ended, bucket, missing)
+    if is_waiting and not is_late:
         return End.WAITING
     return await finish(source, finisher, is_late=is_late)
 
@@ -136,9 +147,9 @@ async def _finish(source: ObjectRef, finisher: Finisher) -> End:
         job = opened.job
         standing = await publication.look(source, finisher.output_bucket)
         found = await ledger.entries(finisher.output_bucket, source)
-        missing = _highest_absent(job, found)
-        if missing is not None:
-            finisher.missing.remember(source, missing)
+        missing = [1] if job.pages is None else ledger.outstanding(job, found)
+        if missing:
+            _remember(job, missing, finisher)
             return End.WAITING
         if found != published:
             try:
@@ -196,6 +207,7 @@ async def _clear_up(source: ObjectRef, finisher: Finisher) -> None:
         if "/" not in name.removeprefix(prefix):
             await finisher.output_bucket.delete(name)
     finisher.missing.remember(source, completion.NONE_MISSING)
+    finisher.missing.forget_redone(source)
 
 
 async def erase(source: ObjectRef, finisher: Finisher) -> None:
@@ -262,12 +274,12 @@ def _log_finished(record: DocumentRecord) -> None:
     )
 
 
-def _highest_absent(job: Job, found: Sequence[Entry]) -> int | None:
-    """Name a page that the ledger lacks; the first one for a job whose pages are not counted yet."""
-    if job.pages is None:
-        return 1
-    present = {entry.record.page for entry in found}
-    return max((page for page in range(1, job.pages + 1) if page not in present), default=None)
+def _remember(job: Job, missing: Sequence[int], finisher: Finisher) -> None:
+    if job.redo:
+        redone = Redone(edition=job.redo.edition, missing=set(missing))
+        finisher.missing.remember_redone(job.source, redone)
+    else:
+        finisher.missing.remember(job.source, max(missing))
 
 
 async def _record(job: Job, entries: Sequence[Entry], finisher: Finisher) -> DocumentRecord:

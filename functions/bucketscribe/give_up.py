@@ -81,11 +81,12 @@ async def end_overdue(task: PageTask, job: Job, house: GiveUp) -> None:
 
 async def _note(task: PageTask, house: GiveUp) -> PageNote:
     stored = await house.finisher.output_bucket.read(layout.note(task.source, task.page))
-    return records.decode_note(stored.data) if stored else PageNote(page=task.page)
+    note = records.decode_note(stored.data) if stored else None
+    return note if note and note.edition == task.edition else PageNote(page=task.page, edition=task.edition)
 
 
 def _age(job: Job, house: GiveUp) -> timedelta:
-    return house.finisher.clock.now() - job.received_at
+    return house.finisher.clock.now() - job.begun_at
 
 
 def _exhausted(job: Job, note: PageNote, house: GiveUp) -> PageFault:

@@ -129,6 +129,7 @@ class _Reading:
         self._asking = Asking(
             self._task.source,
             self._task.page,
+            edition=self._task.edition,
             bucket=house.finisher.output_bucket,
             settings=house.settings,
         )

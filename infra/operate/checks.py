@@ -46,6 +46,7 @@ class RecordPage:
     edition: int
     span: tuple[int, int]
     sha256: str
+    flags: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +146,16 @@ def check_page(name: str, page: RecordPage, stored: StoredObject | None) -> Iter
         yield _problem(Problem.PAGE_STRANGE, name, message, page.page)
     elif stored.info.generation in (0, page.object_generation):
         yield from _same_page(name, page, stored, standing)
-    elif standing and ledger.ranks_above(standing, edition=page.edition, status=page.status):
+    elif standing and ledger.is_better(standing, _page_record(page)):
         message = f"{page.object} was replaced since, by a better one ({standing.status})"
         yield Finding(code=Note.PAGE_REPLACED, subject=name, page=page.page, message=message)
     else:
         message = f"{page.object} was replaced since, by one that is not better"
         yield _problem(Problem.PAGE_WORSE, name, message, page.page)
+
+
+def _page_record(page: RecordPage) -> PageRecord:
+    return PageRecord(page=page.page, status=page.status, edition=page.edition, flags=page.flags)
 
 
 def _same_page(
