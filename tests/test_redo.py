@@ -1,9 +1,10 @@
 """Pages read once more: in a higher edition, at any time; the old document stands until the new one does."""
 
 import asyncio
+import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -333,3 +334,49 @@ async def _redone_and_broken(house: House, broken: int, mode: str) -> None:
         except AssertionError:  # something is in flight yet: the next sweep's
             house.clock.advance(86_400)
     await house.settle()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_redos_at_any_moment_end_with_the_document_as_its_pages_stand(tmp_path: Path, seed: int) -> None:
+    """Wishes fall into a document's way from its event to its end, beside sweeps, copies and broken requests."""
+    house = build_house(tmp_path)
+    asyncio.run(_redone_at_any_moment(house, seed))
+    house.check_books()
+    house.assert_nothing_in_flight()
+    house.assert_published_as_it_stands()
+    assert house.statuses() == ["ok"] * 4
+    assert len(house.finished.messages) >= len(set(editions(house)))
+
+
+async def _redone_at_any_moment(house: House, seed: int) -> None:
+    chance = seeded(seed)
+    house.line.delays, house.line.chance = 4, seeded(seed)
+    house.line.breaking_chance = chance.choice([0.0, 0.05])
+    upload = house.drop("a.pdf", 4)
+    house.repeat(upload)
+    wishes = [chance.choice([ALL, POOR, some(1), some(2, 4), some(3)]) for _ in range(3)]
+    for each in wishes:
+        verb = chance.choice(["look", "write", "infos", "body", "delete", "publish", "read"])
+        house.line.meanwhile(verb, "", _wished(house, each))
+        await _rounds(house, chance.randint(1, 3))
+    house.line.breaking_chance, house.line.at = 0.0, None
+    await _rounds(house, 5)
+    await house.settle()
+
+
+def _wished(house: House, each: Wish) -> Callable[[], Awaitable[object]]:
+    async def surprise() -> None:
+        with contextlib.suppress(RedoRefused):
+            await wish(house, each)
+
+    return surprise
+
+
+async def _rounds(house: House, number: int) -> None:
+    """Deliver what there is, then sweep, some times; what is still in flight is the next round's."""
+    for _ in range(number):
+        with contextlib.suppress(AssertionError):
+            await house.settle(width=3)
+        with contextlib.suppress(StorageUnavailable, InstanceDied):
+            await house.sweep()
+        house.clock.advance(30 * 3600)
