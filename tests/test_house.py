@@ -23,6 +23,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "logs",
             "markdown",
             "messages",
+            "published",
             "quality",
             "records",
             "render",
@@ -50,7 +51,7 @@ WALLS: dict[str, frozenset[str]] = {
     "pypdfium2": frozenset({"render"}),
     "pikepdf": frozenset({"render"}),
     "PIL": frozenset({"canvas", "images"}),
-    "msgspec": frozenset({"messages", "records"}),
+    "msgspec": frozenset({"messages", "published", "records"}),
     "functions_framework": frozenset(),
     "starlette": frozenset(),
 }

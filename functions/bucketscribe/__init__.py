@@ -25,6 +25,7 @@
     crafts     render           PDFium and Pillow: count pages, draw one, measure its ink
                quality          is this text a good reading of this page?
                records          jobs, notes, page and document records <-> JSON and object metadata
+               published        a document's record -> the job that it ended
                messages         events, push envelopes, page tasks <-> values
                markdown         page text: cleaned, marked, put together, split again
                turns            whose turn is it at the GPU: express first, one flight a page

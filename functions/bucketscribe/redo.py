@@ -8,7 +8,7 @@ none of them is missing. A redo asked for while another one is under way takes t
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bucketscribe import jobs, layout, ledger, records
+from bucketscribe import jobs, layout, ledger, published, records
 from bucketscribe.errors import RedoRefused, WriteConflict
 from bucketscribe.jobs import OpenJob
 from bucketscribe.ledger import Entry
@@ -84,8 +84,8 @@ async def _published(source: ObjectRef, bucket: Bucket) -> tuple[Job, int]:
             f"the document is of generation {generation}, which {source} has superseded: "
             "that one's own reading comes first"
         )
-    published = records.decode_published(stored.data)
-    return published.job, published.edition
+    former = published.decode(stored.data)
+    return former.job, former.edition
 
 
 def _pages(found: _Found, wish: Wish) -> frozenset[int] | None:

@@ -6,7 +6,7 @@ it, since a job is closed by the generation that was read before the pages were.
 mended by the page's next delivery, which finds the page marked as late.
 """
 
-from bucketscribe import jobs, layout, records
+from bucketscribe import jobs, layout, published, records
 from bucketscribe.errors import WriteConflict
 from bucketscribe.logs import Severity, log
 from bucketscribe.model import Job, ObjectRef
@@ -39,8 +39,8 @@ async def _closed_job(source: ObjectRef, page: int, bucket: Bucket) -> Job | Non
     stored = await bucket.read(layout.document_record(source.name))
     if stored is None or records.published_generation(stored.info) != source.generation:
         return None
-    published = records.decode_published(stored.data)
+    former = published.decode(stored.data)
     info = await bucket.look(layout.page(source, page))
-    if info is None or published.page_generations.get(page) == info.generation:
+    if info is None or former.page_generations.get(page) == info.generation:
         return None
-    return published.job
+    return former.job

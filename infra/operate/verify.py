@@ -7,7 +7,7 @@ somebody has published meanwhile: a document may be verified while it is made.
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -30,7 +30,7 @@ _LOOKS = 3
 # An event may be on its way for so long before its source counts as unanswered.
 _YOUNG = timedelta(minutes=15)
 
-# Findings of the last document's in-flight versions that change what a problem means.
+# What is no problem while a job is in flight: text and record are written one after the other.
 _WHILE_PUBLISHING = frozenset(
     {
         *(Problem.TEXT_SHA256, Problem.TEXT_GENERATION, Problem.TEXT_MISSING, Problem.SPANS, Problem.MARKERS),
@@ -123,11 +123,11 @@ class Verification:
         record, found = checks.read_record(name, stored)
         if record is None:
             return found
-        found += checks.check_record(name, record, *_metadata(stored))
+        found += checks.check_record(name, record, _metadata(stored))
         if text is None:
             found.append(Finding(code=Problem.TEXT_MISSING, subject=name, message="the text is missing"))
         else:
-            found += checks.check_text(name, record, text, *_metadata(text))
+            found += checks.check_text(name, record, text, _metadata(text))
         if not (stored.info.generation and (text is None or text.info.generation)):
             message = "the folder has lost its objects' metadata: what hangs on it is not checked"
             found.append(Finding(code=Note.WITHOUT_METADATA, subject=name, message=message))
@@ -232,9 +232,9 @@ class Verification:
         return record.source.generation >= info.generation
 
 
-def _metadata(stored: StoredObject) -> tuple[dict[str, str] | None]:
+def _metadata(stored: StoredObject) -> Mapping[str, str] | None:
     """Give the metadata, or None where the folder has lost it."""
-    return (dict(stored.info.metadata) if stored.info.generation else None,)
+    return stored.info.metadata if stored.info.generation else None
 
 
 def _is_taken_in(info: ObjectInfo, sources: Sources) -> bool:
