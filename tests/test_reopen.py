@@ -9,11 +9,12 @@ import pytest
 from bucketscribe import finish, layout, ledger, records
 from bucketscribe.errors import ModelTimeout, StorageUnavailable
 from bucketscribe.finish import End
+from bucketscribe.forget import forget
 from bucketscribe.give_up import GaveUp
-from bucketscribe.model import PageFault, PageNote, PageRecord, PageStatus, PageTask
+from bucketscribe.model import PageFault, PageNote, PageRecord, PageStatus, PageTask, Retention
 from bucketscribe.reopen import reopen
 from tests.fakes.line import InstanceDied, seeded
-from tests.house import House, build_house, story, words
+from tests.house import House, asynchronous, build_house, story, words
 
 SPENT = PageNote(page=3, calls=2, timeouts=2, fault=PageFault(code="model_timeout", message="too slow"))
 
@@ -141,6 +142,28 @@ async def test_nothing_is_published_again_over_a_newer_version(house: House) -> 
     assert await house.read(last) in (End.CLOSED, End.SUPERSEDED)
     assert words(house.text()) == ["new 1"]
     house.assert_nothing_in_flight()
+
+
+@asynchronous
+async def test_where_texts_follow_their_sources_a_late_page_brings_nothing_back(tmp_path: Path) -> None:
+    house = build_house(tmp_path, retention=Retention.FOLLOW)
+    last = await up_to_the_last(house)
+    give_up_while_read(house, last, elsewhere=False)
+
+    async def deleted() -> None:
+        house.inbox.drop("a.pdf")
+        await forget(last.source, house.transcriber.finisher)
+
+    original = house.scribe.extract_text
+
+    async def deleted_meanwhile(*args: object, **kwargs: object) -> object:
+        answer = await original(*args, **kwargs)  # type: ignore[arg-type]
+        await deleted()
+        return answer
+
+    house.scribe.extract_text = deleted_meanwhile  # type: ignore[method-assign, assignment]
+    assert await house.read(last) is End.CLOSED
+    assert house.outbox.listing == []
 
 
 @story
