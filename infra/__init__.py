@@ -1,1 +1,1 @@
-"""What bucketscribe runs on: Google Cloud (`gcp/`), or a laptop (`local`)."""
+"""What bucketscribe runs on: Google Cloud (`gcp/`), or a laptop (`local`); `operate` is for its operators."""

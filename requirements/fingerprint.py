@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 # Which groups of pyproject.toml each lock holds beside the core.
 LOCKS: dict[str, tuple[str, ...]] = {
     "functions/requirements.txt": (),
-    "requirements/local.txt": ("local",),
-    "requirements/dev.txt": ("local", "dev"),
+    "requirements/local.txt": ("operate", "local"),
+    "requirements/dev.txt": ("operate", "local", "dev"),
 }
 
 

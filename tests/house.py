@@ -165,6 +165,10 @@ class House:
         content = task_message(letter) if isinstance(letter, PageTask) else letter
         self.post.append(Letter(content=content))
 
+    def bury_later(self, task: PageTask) -> None:
+        """Have the post deliver a page's task to the dead letters' door."""
+        self.post.append(Letter(content=task_message(task), dead=True))
+
     # What the doors do.
 
     async def take_in(self, upload: Upload) -> FannedOut:
@@ -206,6 +210,7 @@ class House:
             raise AssertionError(f"the post never comes to rest; last refusal: {self.refusals[-1:]}")
         self.assert_nothing_in_flight()
         self.assert_everything_answered()
+        self.assert_published_as_it_stands()
 
     def _collect(self) -> None:
         for topic in (self.express, self.bulk):
@@ -273,6 +278,17 @@ class House:
             assert (name, generation) in [
                 (event.attributes["name"], event.attributes["generation"]) for event in self.finished.messages
             ], f"{name}: nobody was told"
+
+    def assert_published_as_it_stands(self) -> None:
+        """Every record that has pages was made of the page objects that stand now."""
+        for name in self.outbox.listing:
+            if name.startswith("documents/") and name.endswith(".json"):
+                for page in self.record(name.removeprefix("documents/").removesuffix(".json"))["pages"]:
+                    stored = self.outbox.get(page["object"])
+                    assert stored, f"{page['object']} has gone"
+                    assert str(stored.info.generation) == page["object_generation"], (
+                        f"{page['object']} is newer"
+                    )
 
     def check_books(self) -> None:
         """Check every document in the outbox by the contract, and that nobody wrote into the inbox."""

@@ -71,6 +71,30 @@ def test_a_wrong_word_is_told_before_anything_starts(
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("absent",), "there is no folder absent"),
+        ((".", "--in", "absent"), "there is no folder absent"),
+        (("gs://",), "gs:// names no bucket"),
+        (("gs://out/pages/",), "what is verified lies below documents/"),
+    ],
+)
+def test_a_place_that_cannot_be_verified_is_told(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    done = subprocess.run(
+        [COMMAND, "verify", *words],
+        cwd=tmp_path,
+        env=os.environ | {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:9", "GOOGLE_CLOUD_PROJECT": "test"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
     ("url", "said"),
     [("ocr.example", "ocr_url must be an origin"), ("http://127.0.0.1:1", "no OCR server answers at")],
 )

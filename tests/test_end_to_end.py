@@ -161,3 +161,28 @@ def test_a_second_run_reads_a_document_anew_and_keeps_the_others(outbox: Path):
 def test_the_outbox_is_a_plain_folder_afterwards(outbox: Path):
     assert outbox.is_dir()
     assert not outbox.is_symlink()
+
+
+def test_the_whole_outbox_verifies(outbox: Path):
+    """Comes last: whatever the runs before have left there is held to the contract."""
+    words = [COMMAND, "verify", "outbox", "--in", "odd", "--json"]
+    done = subprocess.run(words, cwd=outbox.parent, capture_output=True, text=True, timeout=120, check=False)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert [line for line in found if line.get("kind") == "problem"] == []
+    assert found[-1]["verified"] == {"documents": len(EXPECTED) + 5, "pages": 16 + 1, "sources": 5}
+    text = outbox / "documents" / "fax.tiff.md"
+    before = text.read_text()
+    text.write_text(before.replace("lantern", "lectern"))
+    done = subprocess.run(
+        [COMMAND, "verify", outbox / "documents" / "fax.tiff.json"],
+        env=os.environ | {"NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    text.write_text(before)
+    assert done.returncode == 1
+    assert "fax.tiff: text_sha256: " in done.stdout
+    assert "1 document, 3 pages verified: 2 problems" in done.stdout

@@ -257,6 +257,7 @@ async def test_a_late_success_beside_a_burial_never_leaves_text_and_record_apart
     house.line.delays, house.line.chance = 8, seeded(seed)
     await asyncio.gather(house.bury(last), house.read(last))
     house.assert_nothing_in_flight()
+    house.assert_published_as_it_stands()
     assert house.statuses()[2] in ("ok", "failed")
 
 
@@ -272,6 +273,22 @@ def _note(page: int) -> PageNote:
 
 def _metadata(page: int) -> dict[str, str]:
     return records.page_metadata(PageRecord(page=page, status=PageStatus.OK))
+
+
+@story
+async def test_a_finish_that_has_just_ended_is_not_waited_for_without_end(house: House) -> None:
+    """Its callbacks have not run yet when the next one asks: awaiting it would never give them a turn."""
+    last = await up_to_the_last(house)
+    finisher = house.transcriber.finisher
+
+    async def waiting() -> End:
+        return End.WAITING
+
+    ended = asyncio.create_task(waiting())
+    await ended
+    finisher.tails[last.source] = ended
+    assert await finish.finish(last.source, finisher) is End.WAITING
+    assert await finish.finish(last.source, finisher, is_late=True) is End.WAITING
 
 
 @story

@@ -24,6 +24,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "logs",
             "markdown",
             "messages",
+            "published",
             "quality",
             "records",
             "render",
@@ -34,9 +35,9 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"storage", "publisher", "identity", "lightonocr_client", "render_pool"}),
     frozenset({"jobs", "ledger", "publication", "asking", "rejects"}),
-    frozenset({"drawing", "completion", "patience"}),
+    frozenset({"drawing", "completion", "patience", "reopen"}),
     frozenset({"finish"}),
-    frozenset({"fan_out", "transcribe", "give_up", "forget"}),
+    frozenset({"fan_out", "transcribe", "give_up", "forget", "redo"}),
     frozenset({"resume"}),
 )
 
@@ -52,7 +53,7 @@ WALLS: dict[str, frozenset[str]] = {
     "pypdfium2": frozenset({"render"}),
     "pikepdf": frozenset({"render"}),
     "PIL": frozenset({"canvas", "images"}),
-    "msgspec": frozenset({"messages", "records"}),
+    "msgspec": frozenset({"messages", "published", "records"}),
     "functions_framework": frozenset(),
     "starlette": frozenset(),
 }

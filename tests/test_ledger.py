@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,8 @@ def ended(status: PageStatus, *, page: int = 1, edition: int = 0) -> PageRecord:
 
 
 OK, BLANK, FAILED = (ended(status) for status in (PageStatus.OK, PageStatus.BLANK, PageStatus.FAILED))
+
+LATE_OK = replace(OK, flags=("late",))
 
 
 def body(bucket: FakeBucket, page: int = 1) -> str:
@@ -49,8 +52,9 @@ async def test_a_page_is_written_with_its_record_in_one_request() -> None:
 async def test_a_late_success_replaces_a_failure() -> None:
     bucket = FakeBucket()
     await ledger.write(bucket, SOURCE, FAILED, "> failed\n")
-    assert await ledger.write(bucket, SOURCE, OK, "text\n") == OK
+    assert await ledger.write(bucket, SOURCE, OK, "text\n") == LATE_OK
     assert body(bucket) == "text\n"
+    assert await ledger.look(bucket, SOURCE, 1) == LATE_OK
 
 
 @asynchronous
@@ -70,12 +74,35 @@ async def test_of_two_equals_the_first_stays() -> None:
 
 
 @asynchronous
-async def test_a_higher_edition_wins_whatever_its_status() -> None:
+async def test_a_higher_edition_wins_over_a_better_one() -> None:
     bucket = FakeBucket()
     await ledger.write(bucket, SOURCE, OK, "text\n")
-    redone = ended(PageStatus.FAILED, edition=1)
-    assert await ledger.write(bucket, SOURCE, redone, "> failed\n") == redone
+    redone = ended(PageStatus.LOW_QUALITY, edition=1)
+    assert await ledger.write(bucket, SOURCE, redone, "poor\n") == redone
     assert await ledger.write(bucket, SOURCE, OK, "text\n") == redone
+    assert body(bucket) == "poor\n"
+
+
+@asynchronous
+async def test_a_redo_that_fails_leaves_what_stood_in_its_own_edition() -> None:
+    bucket = FakeBucket()
+    await ledger.write(bucket, SOURCE, OK, "text\n")
+    standing = await ledger.write(bucket, SOURCE, ended(PageStatus.FAILED, edition=1), "> failed\n")
+    assert standing == replace(OK, edition=1, flags=("redo_failed",))
+    assert body(bucket) == "text\n"
+    again = await ledger.write(bucket, SOURCE, ended(PageStatus.FAILED, edition=1), "> failed\n")
+    assert again == standing
+    late = ended(PageStatus.LOW_QUALITY, edition=1)
+    assert await ledger.write(bucket, SOURCE, late, "late\n") == replace(late, flags=("late",))
+
+
+@asynchronous
+async def test_a_redo_that_fails_replaces_a_failure() -> None:
+    bucket = FakeBucket()
+    await ledger.write(bucket, SOURCE, FAILED, "> failed\n")
+    redone = ended(PageStatus.FAILED, edition=1)
+    assert await ledger.write(bucket, SOURCE, redone, "> failed again\n") == redone
+    assert body(bucket) == "> failed again\n"
 
 
 @asynchronous
@@ -88,7 +115,7 @@ async def test_a_writer_who_is_overtaken_again_and_again_still_ends_right() -> N
             bucket.put(name, b"worse\n", metadata=records.page_metadata(worse.pop(0)))
 
     bucket.before_write = overtake
-    assert await ledger.write(bucket, SOURCE, OK, "text\n") == OK
+    assert await ledger.write(bucket, SOURCE, OK, "text\n") == LATE_OK
     assert body(bucket) == "text\n"
     assert not worse
 
@@ -157,13 +184,13 @@ def test_whatever_the_order_of_writing_the_best_stands(
     orders: tuple[list[PageRecord], Iterable[PageRecord]],
 ) -> None:
     @asynchronous
-    async def standing(order: Iterable[PageRecord]) -> tuple[int, PageStatus]:
+    async def standing(order: Iterable[PageRecord]) -> tuple[int, int]:
         bucket = FakeBucket()
         for record in order:
             await ledger.write(bucket, SOURCE, record, "text\n")
         found = await ledger.look(bucket, SOURCE, 1)
         assert found
-        return found.edition, found.status
+        return found.edition, found.rank
 
     assert standing(orders[0]) == standing(orders[1])
 

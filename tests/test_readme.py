@@ -6,6 +6,7 @@ from pathlib import Path
 
 import bucketscribe
 from bucketscribe.settings import table
+from infra.operate.findings import Note, Problem
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -18,6 +19,11 @@ def test_the_readme_holds_the_settings_as_they_are():
 def test_every_make_target_that_the_readme_names_exists():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z]+)", README)) <= targets
+
+
+def test_every_finding_of_verify_is_explained():
+    for code in (*Problem, *Note):
+        assert f"`{code.value}`" in README, code
 
 
 def test_every_file_that_the_readme_links_exists():

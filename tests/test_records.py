@@ -315,6 +315,7 @@ def test_published_objects_carry_the_key_fields():
         "bucketscribe-pages": "2",
         "bucketscribe-failed": "1",
         "bucketscribe-text-sha256": hashlib.sha256(b"text").hexdigest(),
+        "bucketscribe-reading": metadata["bucketscribe-reading"],
     }
     assert records.published_generation(published(metadata)) == 17
 
@@ -334,6 +335,6 @@ def test_a_publication_is_the_same_only_with_the_same_source_text_and_status():
     assert records.is_same_publication(published(metadata), metadata)
     assert not records.is_same_publication(None, metadata)
     assert not records.is_same_publication(published({}), metadata)
-    for key in ("status", "source-generation", "text-sha256"):
+    for key in ("status", "source-generation", "text-sha256", "reading"):
         other = metadata | {f"bucketscribe-{key}": "other"}
         assert not records.is_same_publication(published(other), metadata)

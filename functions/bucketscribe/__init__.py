@@ -5,9 +5,11 @@
     deeds      fan_out          an uploaded object becomes a job and its page tasks
                transcribe       a page task becomes a page object
                give_up          a dead-lettered task becomes a failed page, or is parked
+               redo             pages that are to be read again, in a higher edition
                forget           a deleted source takes its text with it, if so chosen
     the end    finish           when nothing is missing: assemble, publish, announce, close the job
                completion       is anything missing? at a constant number of requests a page
+               reopen           a page that ended late: its document is published again
                patience         how long may a job stand still? pauses that grow
     the books  jobs             one object a document in flight, replaced by its generation
                ledger           page objects: written once, replaced only by better ones
@@ -23,6 +25,7 @@
     crafts     render           PDFium and Pillow: count pages, draw one, measure its ink
                quality          is this text a good reading of this page?
                records          jobs, notes, page and document records <-> JSON and object metadata
+               published        a document's record -> the job that it ended
                messages         events, push envelopes, page tasks <-> values
                markdown         page text: cleaned, marked, put together, split again
                warm_up          a GPU is woken beside other work, once

@@ -39,12 +39,15 @@ def is_spent(note: PageNote, settings: Settings) -> bool:
 class Asking:
     """One page's conversation with the model, over as many deliveries as it takes."""
 
-    def __init__(self, source: ObjectRef, page: int, *, bucket: Bucket, settings: Settings) -> None:
+    def __init__(
+        self, source: ObjectRef, page: int, *, bucket: Bucket, settings: Settings, edition: int = 0
+    ) -> None:
         self._name = layout.note(source, page)
         self._bucket = bucket
         self._settings = settings
         self._generation = 0
-        self._kept = self._note = PageNote(page=page)
+        self._kept = self._note = PageNote(page=page, edition=edition)
+        self._is_outdated = False
 
     @property
     def calls(self) -> int:
@@ -52,11 +55,15 @@ class Asking:
         return self._note.calls
 
     async def recall(self) -> None:
-        """Read the note that an earlier delivery may have left."""
+        """Read the note that an earlier delivery may have left; of another edition only its place counts."""
         stored = await self._bucket.read(self._name)
         if stored:
             spent = self._spent()
-            self._kept = records.decode_note(stored.data) or PageNote(page=self._note.page)
+            edition = self._note.edition
+            blank = PageNote(page=self._note.page, edition=edition)
+            kept = records.decode_note(stored.data) or blank
+            self._kept = kept if kept.edition == edition else blank
+            self._is_outdated = kept.edition > edition
             self._generation = stored.info.generation
             self._note = replace(
                 self._kept,
@@ -67,7 +74,7 @@ class Asking:
 
     async def remember(self) -> None:
         """Keep what this delivery used up, if it did; beside what somebody else has kept meanwhile."""
-        while self._note != self._kept:
+        while self._note != self._kept and not self._is_outdated:
             try:
                 await self._bucket.write(
                     self._name,
@@ -121,6 +128,7 @@ class Asking:
         """Tell what this delivery has used up beyond what was kept."""
         return PageNote(
             page=self._note.page,
+            edition=self._note.edition,
             calls=self._note.calls - self._kept.calls,
             timeouts=self._note.timeouts - self._kept.timeouts,
             fault=self._note.fault if self._note.fault != self._kept.fault else None,

@@ -7,6 +7,7 @@ every page instead would be quadratic: 55,000 lists for a document of 10,000 pag
 """
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 from bucketscribe import layout, ledger
 from bucketscribe.model import ObjectRef
@@ -18,6 +19,9 @@ SHARD_PAGES = 1000
 # Jobs whose missing page an instance remembers; forgetting one costs a listing, nothing else.
 REMEMBERED_JOBS = 10_000
 
+# Redos whose missing pages it remembers, each a set of up to all pages.
+REMEMBERED_REDOS = 100
+
 # Remembered instead of a page when none is missing: whoever asks then need not list all names once more.
 NONE_MISSING = 0
 
@@ -27,6 +31,7 @@ class MissingPages:
 
     def __init__(self) -> None:
         self._pages: OrderedDict[ObjectRef, int] = OrderedDict()
+        self._redone: OrderedDict[ObjectRef, Redone] = OrderedDict()
 
     def get(self, source: ObjectRef, pages: int) -> int:
         return self._pages.get(source, pages)
@@ -36,6 +41,26 @@ class MissingPages:
         self._pages.move_to_end(source)
         if len(self._pages) > REMEMBERED_JOBS:
             self._pages.popitem(last=False)
+
+    def redone(self, source: ObjectRef) -> "Redone | None":
+        return self._redone.get(source)
+
+    def remember_redone(self, source: ObjectRef, redone: "Redone") -> None:
+        self._redone[source] = redone
+        self._redone.move_to_end(source)
+        if len(self._redone) > REMEMBERED_REDOS:
+            self._redone.popitem(last=False)
+
+    def forget_redone(self, source: ObjectRef) -> None:
+        self._redone.pop(source, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redone:
+    """Pages that were missing in a redo when the ledger was listed, less those seen to end since."""
+
+    edition: int
+    missing: set[int]
 
 
 async def is_missing_any(
@@ -52,6 +77,28 @@ async def is_missing_any(
     if page is not None:
         missing.remember(source, page)
     return page is not None
+
+
+async def is_missing_any_redone(
+    source: ObjectRef, ended: int, edition: int, bucket: Bucket, missing: MissingPages
+) -> bool:
+    """Tell whether pages of a redo are known to be missing, now that page `ended` is in the ledger in this
+    edition. False says only that job and ledger are to be asked: which pages it is about stands there.
+
+    One request while the watched page is missing, and one for every page that somebody else has ended.
+    """
+    known = missing.redone(source)
+    if known is None or known.edition < edition:
+        return False
+    if edition == known.edition:
+        known.missing.discard(ended)
+    while known.missing:
+        watched = max(known.missing)
+        record = await ledger.look(bucket, source, watched)
+        if record is None or record.edition < known.edition:
+            return True
+        known.missing.discard(watched)
+    return False
 
 
 async def _highest_missing(source: ObjectRef, top: int, bucket: Bucket) -> int | None:

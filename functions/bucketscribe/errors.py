@@ -19,6 +19,7 @@
     │   ├── ModelTimeout            the page's trouble or the service's: at most two, remembered
     │   └── ModelRejected           the server has read the request and refuses it
     ├── OutOfTime                   no time is left for a model call: refused, asked again later
+    ├── RedoRefused                 there is nothing to redo, or nothing to redo it from
     ├── WriteConflict               somebody else wrote first (412)
     ├── Unreadable                  a stranger has written where ours should stand: it is to be deleted
     │   └── UnreadableJob, UnreadablePage
@@ -157,6 +158,10 @@ class ModelRejected(LightOnOCRError):
 
 class OutOfTime(BucketscribeError):
     code = "out_of_time"
+
+
+class RedoRefused(BucketscribeError):
+    code = "redo_refused"
 
 
 class WriteConflict(BucketscribeError):

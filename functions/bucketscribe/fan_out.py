@@ -99,10 +99,10 @@ async def publish_again(opened: OpenJob, pages: Sequence[int], house: FanOut) ->
 async def fail(opened: OpenJob, error: DocumentError, house: FanOut) -> FannedOut:
     """End the document, unless somebody else has brought it further: then it could be opened."""
     try:
-        await jobs.write(opened.job, opened.generation, house.finisher.output_bucket)
+        opened = await jobs.write(opened.job, opened.generation, house.finisher.output_bucket)
     except WriteConflict:
         return FannedOut.ALREADY
-    end = await finish.fail(opened.job, error, house.finisher)
+    end = await finish.fail(opened, error, house.finisher)
     return FannedOut.SUPERSEDED if end is finish.End.SUPERSEDED else FannedOut.FAILED
 
 
@@ -119,6 +119,7 @@ def task_of(job: Job, page: int, settings: Settings) -> PageTask:
         pages=job.pages or 0,
         lane=lane_of(job, settings),
         profile=job.profile.name,
+        edition=job.edition_of(page),
         trace=job.upload.trace,
     )
 
@@ -156,7 +157,7 @@ async def _open(upload: Upload, house: FanOut) -> OpenJob | None:
 
 async def _standing(source: ObjectRef, house: FanOut) -> OpenJob | None:
     opened = await jobs.read(source, house.finisher.output_bucket)
-    return opened if opened and opened.job.state is not JobState.PUBLISHED else None
+    return opened if opened and opened.job.state in (JobState.RECEIVED, JobState.PLANNED) else None
 
 
 async def _plan_and_publish(opened: OpenJob, house: FanOut, warm_up: WarmUp) -> FannedOut:

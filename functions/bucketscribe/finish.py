@@ -4,7 +4,8 @@ Whether anything is missing is `completion`'s question; writing the two objects 
 
 The finish is a protocol: text, then record (the commit), then event, then the job goes. A job that is
 still there means that the tail is to be done again. Two who find nothing missing together do the same work
-twice with the same result; where a page has changed in between, the later reading stands.
+twice with the same result; where a page has changed in between, the later reading stands: a job is closed by
+the generation that was read before the pages were, and whoever replaces a page replaces the job after it.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bucketscribe import completion, jobs, layout, ledger, markdown, publication, records
-from bucketscribe.completion import MissingPages
+from bucketscribe.completion import MissingPages, Redone
 from bucketscribe.errors import (
     BucketscribeError,
     DocumentError,
@@ -22,6 +23,7 @@ from bucketscribe.errors import (
     Superseded,
     WriteConflict,
 )
+from bucketscribe.jobs import OpenJob
 from bucketscribe.ledger import Entry
 from bucketscribe.logs import Severity, log
 from bucketscribe.model import (
@@ -30,12 +32,15 @@ from bucketscribe.model import (
     Job,
     ObjectRef,
     PageFault,
+    PageRecord,
     PageStatus,
+    PageTask,
     Retention,
     StoredPage,
 )
 from bucketscribe.ports import Bucket, Clock, Topic
 from bucketscribe.publication import Standing
+from bucketscribe.reopen import reopen
 
 
 class End(StrEnum):
@@ -68,29 +73,54 @@ class Finisher:
             raise JunkMessage(f"it is about bucket {source.bucket}, not {self.input_bucket.name}")
 
 
-async def check(source: ObjectRef, pages: int, ended: int, finisher: Finisher) -> End:
-    """Finish the document if nothing is missing, now that page `ended` is in the ledger.
+async def check_page(task: PageTask, standing: PageRecord | None, finisher: Finisher) -> End:
+    """Finish the document if nothing is missing, now that a task's page has ended as `standing` says, if that
+    is known; publish it again for a page that ended late.
+    """
+    is_late = standing is not None and standing.is_late
+    if is_late:
+        await reopen(task.source, task.page, finisher.output_bucket)
+    return await check(task.source, task.pages, task.page, finisher, is_late=is_late, edition=task.edition)
+
+
+async def check(
+    source: ObjectRef,
+    pages: int,
+    ended: int,
+    finisher: Finisher,
+    *,
+    is_late: bool = False,
+    edition: int = 0,
+) -> End:
+    """Finish the document if nothing is missing, now that page `ended` is in the ledger. A late page may have
+    been missed by whoever is at it now, and is published after him.
 
     One request while the remembered page is missing; one listing more whenever it is not.
     """
     if await _has_lost_its_source(source, finisher):
         await erase(source, finisher)
         return End.CLOSED
-    if await completion.is_missing_any(source, pages, ended, finisher.output_bucket, finisher.missing):
+    bucket, missing = finisher.output_bucket, finisher.missing
+    if edition or missing.redone(source):
+        is_waiting = await completion.is_missing_any_redone(source, ended, edition, bucket, missing)
+    else:
+        is_waiting = await completion.is_missing_any(source, pages, ended, bucket, missing)
+    if is_waiting and not is_late:
         return End.WAITING
-    return await finish(source, finisher)
+    return await finish(source, finisher, is_late=is_late)
 
 
-async def finish(source: ObjectRef, finisher: Finisher) -> End:
+async def finish(source: ObjectRef, finisher: Finisher, *, is_late: bool = False) -> End:
     """Do the tail of the protocol for a job that is still there. Safe to do twice, or by two at once.
 
     Within an instance one does it and the others take his outcome for theirs: of pages that end side by side
     many find nothing missing, and each would read the whole document. Only "waiting" is not taken: it was
-    found before the page of him who asks had ended.
+    found before the page of him who asks had ended. Nor is any by him whose page replaced another.
     """
-    while source in finisher.tails:
-        end = await asyncio.shield(finisher.tails[source])
-        if end is not End.WAITING:
+    # One that has ended but is not forgotten yet is passed over: to await it would give nobody else a turn.
+    while (tail := finisher.tails.get(source)) and not tail.done():
+        end = await asyncio.shield(tail)
+        if end is not End.WAITING and not is_late:
             return end
     tail = asyncio.create_task(_finish(source, finisher))
     finisher.tails[source] = tail
@@ -99,34 +129,53 @@ async def finish(source: ObjectRef, finisher: Finisher) -> End:
 
 
 def _forget_tail(source: ObjectRef, tail: "asyncio.Task[End]", finisher: Finisher) -> None:
-    del finisher.tails[source]
+    if finisher.tails.get(source) is tail:
+        del finisher.tails[source]
     if not tail.cancelled():
         tail.exception()  # looked at, so that a failure whose waiters are all gone is not logged as unseen
 
 
 async def _finish(source: ObjectRef, finisher: Finisher) -> End:
+    """Publish until the job that was read before the pages were is also the one that is closed."""
+    published: list[Entry] | None = None
     while True:
         opened = await jobs.read(source, finisher.output_bucket)
         if opened is None:
-            await _clear_up(source, finisher)
-            return End.CLOSED
+            if published is None:
+                await _clear_up(source, finisher)
+            return End.CLOSED if published is None else End.FINISHED
         job = opened.job
         standing = await publication.look(source, finisher.output_bucket)
         found = await ledger.entries(finisher.output_bucket, source)
-        missing = _highest_absent(job, found)
-        if missing is not None:
-            finisher.missing.remember(source, missing)
+        missing = [1] if job.pages is None else ledger.outstanding(job, found)
+        if missing:
+            _remember(job, missing, finisher)
             return End.WAITING
-        with contextlib.suppress(WriteConflict):
-            record = await _record(job, found[: job.pages], finisher)
-            assembled = await asyncio.to_thread(
-                markdown.assemble, [(page.record, page.markdown) for page in record.pages]
-            )
-            return await _publish(record, assembled.text, assembled.spans, standing, finisher)
+        if found != published:
+            try:
+                end = await _assemble(job, found[: job.pages], standing, finisher)
+            except WriteConflict:
+                continue
+            if end is not End.FINISHED:
+                return end
+            published = found
+        await _clear_up(source, finisher)
+        await jobs.close(opened, finisher.output_bucket)
 
 
-async def fail(job: Job, error: DocumentError, finisher: Finisher) -> End:
-    """End a document that could not be opened: one sentence as its text, its code in the record."""
+async def _assemble(job: Job, found: Sequence[Entry], standing: Standing, finisher: Finisher) -> End:
+    record = await _record(job, found, finisher)
+    assembled = await asyncio.to_thread(
+        markdown.assemble, [(page.record, page.markdown) for page in record.pages]
+    )
+    return await _publish(record, assembled.text, assembled.spans, standing, finisher)
+
+
+async def fail(opened: OpenJob, error: DocumentError, finisher: Finisher) -> End:
+    """End a document that could not be opened: one sentence as its text, its code in the record. Its job goes
+    unless somebody else has brought it further.
+    """
+    job = opened.job
     record = DocumentRecord(
         job=job,
         status=DocumentStatus.FAILED,
@@ -138,7 +187,11 @@ async def fail(job: Job, error: DocumentError, finisher: Finisher) -> End:
     while True:
         standing = await publication.look(job.source, finisher.output_bucket)
         with contextlib.suppress(WriteConflict):
-            return await _publish(record, text, (), standing, finisher)
+            end = await _publish(record, text, (), standing, finisher)
+            if end is End.FINISHED:
+                await _clear_up(job.source, finisher)
+                await jobs.close(opened, finisher.output_bucket)
+            return end
 
 
 async def close(source: ObjectRef, finisher: Finisher) -> None:
@@ -154,6 +207,7 @@ async def _clear_up(source: ObjectRef, finisher: Finisher) -> None:
         if "/" not in name.removeprefix(prefix):
             await finisher.output_bucket.delete(name)
     finisher.missing.remember(source, completion.NONE_MISSING)
+    finisher.missing.forget_redone(source)
 
 
 async def erase(source: ObjectRef, finisher: Finisher) -> None:
@@ -204,7 +258,6 @@ async def _publish(
         await erase(source, finisher)
         return End.CLOSED
     await finisher.finished.publish([publication.event(record)])
-    await close(source, finisher)
     _log_finished(record)
     return End.FINISHED
 
@@ -221,12 +274,12 @@ def _log_finished(record: DocumentRecord) -> None:
     )
 
 
-def _highest_absent(job: Job, found: Sequence[Entry]) -> int | None:
-    """Name a page that the ledger lacks; the first one for a job whose pages are not counted yet."""
-    if job.pages is None:
-        return 1
-    present = {entry.record.page for entry in found}
-    return max((page for page in range(1, job.pages + 1) if page not in present), default=None)
+def _remember(job: Job, missing: Sequence[int], finisher: Finisher) -> None:
+    if job.redo:
+        redone = Redone(edition=job.redo.edition, missing=set(missing))
+        finisher.missing.remember_redone(job.source, redone)
+    else:
+        finisher.missing.remember(job.source, max(missing))
 
 
 async def _record(job: Job, entries: Sequence[Entry], finisher: Finisher) -> DocumentRecord:

@@ -62,11 +62,12 @@ async def give_up(delivery: Delivery, house: GiveUp) -> GaveUp:
     house.finisher.refuse_strangers(task.source)
     bucket = house.finisher.output_bucket
     opened = await jobs.read(task.source, bucket)
+    standing = await ledger.ended(bucket, task)
+    if standing and (opened or standing.is_late):
+        await finish.check_page(task, standing, house.finisher)
+        return GaveUp.DONE
     if opened is None:
         return GaveUp.CLOSED
-    if await ledger.has_ended(bucket, task):
-        await finish.check(task.source, task.pages, task.page, house.finisher)
-        return GaveUp.DONE
     note = await _note(task, house)
     own = note.fault if is_spent(note, house.settings) else None
     fault = own or (_exhausted(opened.job, note, house, _REFUSED) if is_overdue(opened.job, house) else None)
@@ -96,11 +97,11 @@ async def end_overdue(task: PageTask, job: Job, house: GiveUp) -> None:
 async def _note(task: PageTask, house: GiveUp) -> PageNote:
     stored = await house.finisher.output_bucket.read(layout.note(task.source, task.page))
     note = records.decode_note(stored.data) if stored else None
-    return note or PageNote(page=task.page)
+    return note if note and note.edition == task.edition else PageNote(page=task.page, edition=task.edition)
 
 
 def _age(job: Job, house: GiveUp) -> timedelta:
-    return house.finisher.clock.now() - job.received_at
+    return house.finisher.clock.now() - job.begun_at
 
 
 def _exhausted(job: Job, note: PageNote, house: GiveUp, why: str) -> PageFault:

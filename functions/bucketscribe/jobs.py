@@ -49,6 +49,11 @@ async def read(source: ObjectRef, bucket: Bucket) -> OpenJob | None:
     return _opened(source, stored.data, stored.info.generation) if stored else None
 
 
+async def close(opened: OpenJob, bucket: Bucket) -> None:
+    """Delete a job as it was read; one that has changed since stays."""
+    await bucket.delete(layout.job(opened.source), if_generation=opened.generation)
+
+
 async def listing(input_bucket: str, bucket: Bucket) -> list[ListedJob]:
     """List all jobs, a request for every 1,000; what lies among them and is no job of ours is passed over."""
     found = []

@@ -16,8 +16,11 @@ NAME_LIMIT_BYTES = 1024
 LONGEST_SOURCE_NAME_BYTES = NAME_LIMIT_BYTES - len("figures//12345678901234567890/00001-999.png")
 
 JOBS_PREFIX = "jobs/"
+NOTES_PREFIX = "notes/"
 
 _PAGE_FILE = re.compile(r"([0-9]{5})\.md")
+
+_NOTE_FILE = re.compile(r"(.+)/([1-9][0-9]{0,19})/[0-9]{5}\.json", re.DOTALL)
 
 _JOB_FILE = re.compile(r"(.+)/([1-9][0-9]{0,19})\.json", re.DOTALL)
 
@@ -45,26 +48,39 @@ def page_of(source: ObjectRef, object_name: str) -> int | None:
     return int(match[1]) or None if match else None
 
 
+def jobs_prefix(name: str) -> str:
+    """Give what the jobs of all versions of a source begin with, among others' whose names go on so."""
+    return f"{JOBS_PREFIX}{name}/"
+
+
 def job(source: ObjectRef) -> str:
-    return f"{JOBS_PREFIX}{source.name}/{source.generation}.json"
+    return f"{jobs_prefix(source.name)}{source.generation}.json"
 
 
 def job_of(bucket: str, object_name: str) -> ObjectRef | None:
     """Tell which source in `bucket` an object is the job of; None when it is none of ours."""
-    own = object_name.startswith(JOBS_PREFIX)
-    match = _JOB_FILE.fullmatch(object_name.removeprefix(JOBS_PREFIX)) if own else None
-    if not match or len(match[1].encode()) > LONGEST_SOURCE_NAME_BYTES:
-        return None
-    return ObjectRef(bucket=bucket, name=match[1], generation=int(match[2]))
+    return _source_of(bucket, object_name, JOBS_PREFIX, _JOB_FILE)
 
 
 def notes_prefix(source: ObjectRef) -> str:
-    return f"notes/{source.name}/{source.generation}/"
+    return f"{NOTES_PREFIX}{source.name}/{source.generation}/"
 
 
 def note(source: ObjectRef, number: int) -> str:
     return f"{notes_prefix(source)}{number:05d}.json"
 
 
+def note_of(bucket: str, object_name: str) -> ObjectRef | None:
+    """Tell which source in `bucket` an object is a note on; None when it is none of ours."""
+    return _source_of(bucket, object_name, NOTES_PREFIX, _NOTE_FILE)
+
+
 def rejected(sha256: str) -> str:
     return f"rejected/{sha256}.json"
+
+
+def _source_of(bucket: str, object_name: str, prefix: str, form: re.Pattern[str]) -> ObjectRef | None:
+    match = form.fullmatch(object_name.removeprefix(prefix)) if object_name.startswith(prefix) else None
+    if not match or len(match[1].encode()) > LONGEST_SOURCE_NAME_BYTES:
+        return None
+    return ObjectRef(bucket=bucket, name=match[1], generation=int(match[2]))

@@ -5,11 +5,21 @@ the same edition. Reading the prefix back is reading the ledger.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bucketscribe import layout, records
 from bucketscribe.errors import UnreadablePage, WriteConflict
-from bucketscribe.model import ObjectInfo, ObjectRef, PageRecord, PageTask, StoredPage
+from bucketscribe.model import (
+    LATE,
+    REDO_FAILED,
+    Job,
+    ObjectInfo,
+    ObjectRef,
+    PageRecord,
+    PageStatus,
+    PageTask,
+    StoredPage,
+)
 from bucketscribe.ports import Bucket
 
 # Bodies read at once for one document: a small share of the connections, so that nobody starves.
@@ -30,27 +40,28 @@ async def look(bucket: Bucket, source: ObjectRef, page: int) -> PageRecord | Non
     return records.page_record(info.metadata) if info else None
 
 
-async def has_ended(bucket: Bucket, task: PageTask) -> bool:
-    """Tell whether a task's page has ended already, in its edition or a later one. One request."""
+async def ended(bucket: Bucket, task: PageTask) -> PageRecord | None:
+    """Tell how a task's page has ended, in its edition or a later one; None while it has not. One request."""
     found = await look(bucket, task.source, task.page)
-    return found is not None and found.edition >= task.edition
+    return found if found and found.edition >= task.edition else None
 
 
 async def write(bucket: Bucket, source: ObjectRef, record: PageRecord, body: str) -> PageRecord:
     """End a page; return the record that then stands, which is another one's if that is as good or better.
+    One that replaces a worse ending of the same edition is marked as late; a redo that failed leaves what
+    stood, in its own edition.
 
-    One request, two more for each writer who came between.
+    One request, two or three more for each writer who came between.
     """
     name = layout.page(source, record.page)
-    metadata = records.page_metadata(record)
-    generation = 0
+    new, data, generation = record, body.encode(), 0
     while True:
         try:
             await bucket.write(
                 name,
-                body.encode(),
+                data,
                 content_type=records.MARKDOWN,
-                metadata=metadata,
+                metadata=records.page_metadata(new),
                 if_generation=generation,
             )
         except WriteConflict:
@@ -58,9 +69,28 @@ async def write(bucket: Bucket, source: ObjectRef, record: PageRecord, body: str
             standing = records.page_record(info.metadata) if info else None
             if standing and not is_better(record, standing):
                 return standing
+            new, data = _marked(record, standing), body.encode()
             generation = info.generation if info else 0
+            if standing and _is_kept(standing, record):
+                stood = await bucket.body(name, generation)  # None: replaced again, the write will tell
+                new, data = _kept(standing, record), stood or b""
         else:
-            return record
+            return new
+
+
+def _marked(record: PageRecord, standing: PageRecord | None) -> PageRecord:
+    is_late = standing is not None and standing.edition == record.edition
+    return replace(record, flags=(*record.flags, LATE)) if is_late else record
+
+
+def _is_kept(standing: PageRecord, failed: PageRecord) -> bool:
+    """Tell whether a redo that failed would take away what could be read before."""
+    return failed.status is PageStatus.FAILED and standing.status is not PageStatus.FAILED
+
+
+def _kept(standing: PageRecord, failed: PageRecord) -> PageRecord:
+    flags = [flag for flag in standing.flags if flag not in (LATE, REDO_FAILED)]
+    return replace(standing, edition=failed.edition, flags=(*flags, REDO_FAILED))
 
 
 async def entries(bucket: Bucket, source: ObjectRef) -> list[Entry]:
@@ -113,4 +143,11 @@ def is_better(new: PageRecord, standing: PageRecord) -> bool:
     """Tell whether a result may replace the one that stands."""
     if new.edition != standing.edition:
         return new.edition > standing.edition
-    return new.status.rank < standing.status.rank
+    return new.rank < standing.rank
+
+
+def outstanding(job: Job, found: Sequence[Entry]) -> list[int]:
+    """List the pages of a planned job that have not ended yet, in the edition that is asked for, in order."""
+    ended = {entry.record.page: entry.record.edition for entry in found}
+    pages = range(1, (job.pages or 0) + 1)
+    return [page for page in pages if page not in ended or ended[page] < job.edition_of(page)]

@@ -61,12 +61,20 @@ class Retention(StrEnum):
     FOLLOW = "follow"
 
 
+# Flag of a page that replaced a worse ending of its own edition, after that was in the books already.
+LATE = "late"
+
+# Flag of a page that stands as it did before a redo of it failed.
+REDO_FAILED = "redo_failed"
+
+
 class JobState(StrEnum):
-    """How far the fan-out came: written first, pages counted, every task published."""
+    """How far the fan-out came: written first, pages counted, every task published; or asked for again."""
 
     RECEIVED = "received"
     PLANNED = "planned"
     PUBLISHED = "published"
+    REDO = "redo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +118,15 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Redo:
+    """A wish that pages be read again, all of them where `pages` is None, in an edition of their own."""
+
+    edition: int
+    pages: frozenset[int] | None
+    asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A document in flight; written before anything is fetched, deleted when all is published."""
 
@@ -121,10 +138,21 @@ class Job:
     pages: int | None = None
     planned_at: datetime | None = None
     resumed_at: tuple[datetime, ...] = ()
+    redo: Redo | None = None
 
     @property
     def source(self) -> ObjectRef:
         return self.upload.source
+
+    @property
+    def begun_at(self) -> datetime:
+        """Tell since when it is waited for."""
+        return self.redo.asked_at if self.redo else self.received_at
+
+    def edition_of(self, page: int) -> int:
+        """Tell in which edition a page must have ended, at least, for the document to be done."""
+        redo = self.redo
+        return redo.edition if redo and (redo.pages is None or page in redo.pages) else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,17 +247,32 @@ class PageRecord:
     flags: tuple[str, ...] = ()
     error: PageFault | None = None
 
+    @property
+    def is_late(self) -> bool:
+        """Tell whether the document may have been published without this ending."""
+        return LATE in self.flags
+
+    @property
+    def has_failed_redo(self) -> bool:
+        return REDO_FAILED in self.flags
+
+    @property
+    def rank(self) -> int:
+        """0 for the best, within an edition; a page that only stands still ranks as the redo that failed."""
+        return (PageStatus.FAILED if self.has_failed_redo else self.status).rank
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageNote:
-    """What was tried on a difficult page, kept between deliveries. `calls` are model calls that the page
-    has used up, `timeouts` those of them that ran out of time; `fault` is the page's own last one.
+    """What was tried on a difficult page in an edition, kept between deliveries. `calls` are model calls that
+    the page has used up, `timeouts` those of them that ran out of time; `fault` is the page's own last one.
     """
 
     page: int
     calls: int = 0
     timeouts: int = 0
     fault: PageFault | None = None
+    edition: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

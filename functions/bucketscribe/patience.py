@@ -43,7 +43,7 @@ def turn(job: Job) -> tuple[int, bool, datetime]:
 
 def stood_since(job: Job) -> datetime:
     """Tell when somebody last took the whole job a step further."""
-    return max(job.received_at, job.planned_at or job.received_at, *job.resumed_at)
+    return max(job.begun_at, job.planned_at or job.begun_at, *job.resumed_at)
 
 
 def moved_at(job: Job, found: Sequence[Entry], *, overdue: bool) -> datetime:

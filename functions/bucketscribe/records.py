@@ -45,6 +45,7 @@ _PAGE_KEY = "bucketscribe-page"
 _GENERATION_KEY = "bucketscribe-source-generation"
 _TEXT_KEY = "bucketscribe-text-sha256"
 _STATUS_KEY = "bucketscribe-status"
+_READING_KEY = "bucketscribe-reading"
 
 _PAGES_LIMIT = 99_999
 
@@ -67,7 +68,7 @@ def decode_job(data: bytes) -> Job:
     moments = (job.received_at, job.upload.uploaded_at, job.planned_at or job.received_at, *job.resumed_at)
     if any(moment.tzinfo is None for moment in moments) or not 0 < (job.pages or 1) <= _PAGES_LIMIT:
         raise UnreadableJob("the job has times without a zone, or pages out of range: delete it")
-    if job.pages is None and job.state is not JobState.RECEIVED:
+    if job.pages is None and job.state not in (JobState.RECEIVED, JobState.REDO):
         raise UnreadableJob(
             f"the job is {job.state.value}, but does not say how many pages it has: delete it"
         )
@@ -121,7 +122,14 @@ def published_metadata(record: DocumentRecord, text: bytes) -> dict[str, str]:
         "bucketscribe-pages": str(len(record.pages)),
         "bucketscribe-failed": str(record.count(PageStatus.FAILED)),
         _TEXT_KEY: hashlib.sha256(text).hexdigest(),
+        _READING_KEY: _reading(record),
     }
+
+
+def _reading(record: DocumentRecord) -> str:
+    """Hash the page objects that a record was made of: another hash means that a page was replaced."""
+    read = [(page.object_name, page.object_generation) for page in record.pages]
+    return hashlib.sha256(json.dumps(read).encode()).hexdigest()
 
 
 def published_generation(info: ObjectInfo | None) -> int:
@@ -131,8 +139,8 @@ def published_generation(info: ObjectInfo | None) -> int:
 
 
 def is_same_publication(info: ObjectInfo | None, metadata: Mapping[str, str]) -> bool:
-    """Tell whether a published object already says what `metadata` would: same source, text and status."""
-    keys = (_GENERATION_KEY, _TEXT_KEY, _STATUS_KEY)
+    """Tell whether a published object already says what `metadata` would: same source, pages and text."""
+    keys = (_GENERATION_KEY, _READING_KEY, _TEXT_KEY, _STATUS_KEY)
     return info is not None and all(info.metadata.get(key) == metadata[key] for key in keys)
 
 
@@ -182,7 +190,7 @@ def _engine(record: DocumentRecord) -> dict[str, object]:
     return {
         "version": __version__,
         "model": model,
-        "revision": profile.revision if model == profile.model else None,
+        "revision": (profile.revision or None) if model == profile.model else None,
         "profile": profile.name,
         "sampling": {
             "temperature": profile.temperature,

@@ -30,7 +30,7 @@ from bucketscribe.finish import End
 from bucketscribe.give_up import GiveUp
 from bucketscribe.jobs import ListedJob, OpenJob
 from bucketscribe.logs import Severity, log
-from bucketscribe.model import Job, Lane, ObjectRef
+from bucketscribe.model import Job, JobState, Lane, ObjectRef
 from bucketscribe.warm_up import WarmUp
 
 T = TypeVar("T")
@@ -163,21 +163,32 @@ class _Sweep:
         """Tell a job that stands still from one that moves: cheaply, then by its pages, if it has any."""
         job = opened.job
         still = self._now() - patience.stood_since(job)
+        if job.state is JobState.REDO and not job.resumed_at:
+            return await self._take_up(opened)
         if still < patience.QUIET or (still < patience.pause(job) and await self._is_missing_any(job)):
             return Swept.MOVING
         if job.pages is None:
             return await self._restart(opened)
         found = await ledger.entries(self._bucket, job.source)
-        missing = sorted(set(range(1, job.pages + 1)) - {entry.record.page for entry in found})
+        missing = ledger.outstanding(job, found)
         moved = self._now() - patience.moved_at(job, found, overdue=self._is_overdue(job))
         if moved < (patience.pause(job) if missing else patience.QUIET):
             return Swept.MOVING
+        return await (self._continue(opened, missing) if missing else self._finish(opened))
+
+    async def _take_up(self, opened: OpenJob) -> Swept:
+        """Do at once what somebody has asked for: a redo."""
+        if opened.job.pages is None:
+            return await self._restart(opened)
+        missing = ledger.outstanding(opened.job, await ledger.entries(self._bucket, opened.source))
         return await (self._continue(opened, missing) if missing else self._finish(opened))
 
     async def _is_missing_any(self, job: Job) -> bool:
         """Ask in one request, mostly."""
         if job.pages is None:
             return True
+        if job.redo:
+            return bool(ledger.outstanding(job, await ledger.entries(self._bucket, job.source)))
         return await completion.is_missing_any(
             job.source, job.pages, None, self._bucket, self._finisher.missing
         )

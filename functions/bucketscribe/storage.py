@@ -41,6 +41,9 @@ RETRY = DEFAULT_RETRY.with_timeout(60)
 # A read is two requests; each time somebody replaces the object between them it starts again.
 READS = 5
 
+# Objects that one request lists: Cloud Storage's page.
+SOME = 1000
+
 # Everything the client may raise, and what the reader of the log can do about it; the first match counts.
 # Each becomes StorageUnavailable: a missing permission too, because it must never mark a page as failed.
 FOREIGN_ERRORS: tuple[tuple[type[BaseException], str], ...] = (
@@ -167,6 +170,11 @@ class CloudBucket:
         listing = partial(self._list, prefix, _INFO_FIELDS, "", "")
         return [_info(blob) for blob in await self._run(f"listing {self._url(prefix)}", listing)]
 
+    async def some(self, prefix: str, *, start: str = "") -> list[ObjectInfo]:
+        """List up to SOME objects in order, from `start` on (included), in one request."""
+        listing = partial(self._list, prefix, _INFO_FIELDS, start, "", SOME)
+        return [_info(blob) for blob in await self._run(f"listing {self._url(prefix)}", listing)]
+
     async def download(self, name: str, generation: int, path: Path) -> bool:
         """Stream the stored bytes, unpacking nothing; leave no part of a file behind when it fails."""
         what = f"downloading {self._url(name)}#{generation}"
@@ -256,12 +264,15 @@ class CloudBucket:
         except (api.NotFound, api.PreconditionFailed):
             return
 
-    def _list(self, prefix: str, wanted: str, start: str, end: str) -> list[storage.Blob]:
+    def _list(
+        self, prefix: str, wanted: str, start: str, end: str, most: int | None = None
+    ) -> list[storage.Blob]:
         listing = self._client.google.list_blobs(
             self._bucket,
             prefix=prefix or None,
             start_offset=start or None,
             end_offset=end or None,
+            max_results=most,
             fields=wanted,
             timeout=TIMEOUT_SECONDS,
             retry=RETRY,

@@ -27,7 +27,15 @@ from bucketscribe.errors import (
 )
 from bucketscribe.finish import End, Finisher
 from bucketscribe.logs import Severity, log
-from bucketscribe.model import Delivery, PageFault, PageImage, PageRecord, PageStatus, PageText, Profile
+from bucketscribe.model import (
+    Delivery,
+    PageFault,
+    PageImage,
+    PageRecord,
+    PageStatus,
+    PageText,
+    Profile,
+)
 from bucketscribe.ports import Clock, Reader
 from bucketscribe.settings import Settings
 from bucketscribe.turns import Rank, Turns
@@ -77,22 +85,23 @@ async def transcribe(delivery: Delivery, house: Transcriber) -> End:
     flight = (task.source, task.page)
     async with house.turns.flight(flight, timeout_seconds=budget.waitable()):
         reading = _Reading(delivery, profile, budget, house)
-        if not await reading.is_done():
+        standing = await reading.standing()
+        if standing is None:
             try:
                 ended = await reading.end()
             except Superseded as superseded:
                 await finish.close(task.source, house.finisher)
                 log(Severity.INFO, "document superseded", source=str(task.source), reason=str(superseded))
                 return End.SUPERSEDED
-            if ended:
-                await _write(delivery, ended, house)
-    return await finish.check(task.source, task.pages, task.page, house.finisher)
+            standing = await _write(delivery, ended, house) if ended else None
+    return await finish.check_page(task, standing, house.finisher)
 
 
-async def _write(delivery: Delivery, ended: _Ended, house: Transcriber) -> None:
+async def _write(delivery: Delivery, ended: _Ended, house: Transcriber) -> PageRecord:
+    """Write the page into the ledger; return the record that stands there then."""
     started = house.clock.monotonic()
     record = ended.record
-    await ledger.write(house.finisher.output_bucket, delivery.task.source, record, ended.body)
+    standing = await ledger.write(house.finisher.output_bucket, delivery.task.source, record, ended.body)
     log(
         Severity.WARNING if record.status is PageStatus.FAILED else Severity.INFO,
         "page ended",
@@ -105,6 +114,7 @@ async def _write(delivery: Delivery, ended: _Ended, house: Transcriber) -> None:
         seconds={**record.seconds, "write": round(house.clock.monotonic() - started, 3)},
         trace=delivery.task.trace or None,
     )
+    return standing
 
 
 class _Reading:
@@ -119,15 +129,16 @@ class _Reading:
         self._asking = Asking(
             self._task.source,
             self._task.page,
+            edition=self._task.edition,
             bucket=house.finisher.output_bucket,
             settings=house.settings,
         )
         self._seen: PageImage | None = None
         self._seconds: dict[str, float] = {}
 
-    async def is_done(self) -> bool:
-        """Tell whether this page has ended already, in this edition or a later one."""
-        return await ledger.has_ended(self._house.finisher.output_bucket, self._task)
+    async def standing(self) -> PageRecord | None:
+        """Tell how this page has ended already, in this edition or a later one; None while it has not."""
+        return await ledger.ended(self._house.finisher.output_bucket, self._task)
 
     async def end(self) -> _Ended | None:
         """Bring the page to its end; None when somebody else did so meanwhile."""
@@ -182,7 +193,7 @@ class _Reading:
         self._seen = replace(image, data=b"")
         if image.blank:
             return self._ended(PageStatus.BLANK)
-        if await self.is_done():
+        if await self.standing():
             return None
         answer = await self._ask(image)
         if answer.text and not answer.fault:

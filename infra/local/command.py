@@ -1,7 +1,7 @@
 """The command line `bucketscribe`: its words, its help, its exit codes.
 
-What is done stands in `session`, which is loaded only when there is something to do: help is quick, and a
-Ctrl-C while it loads ends as quietly as any other.
+What is done stands in `session` and in the operator's rooms, which are loaded only when there is something
+to do: help is quick, and a Ctrl-C while it loads ends as quietly as any other.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.local.errors import CannotRun
+from infra.operate.command import add_commands
 
 CANNOT_RUN = 2
 INTERRUPTED = 130
@@ -41,7 +42,8 @@ exit codes:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     try:
-        sys.exit(_run(_parser().parse_args(arguments)))
+        words = _parser().parse_args(arguments)
+        sys.exit(words.run(words))
     except CannotRun as error:
         sys.stderr.write(f"bucketscribe: {error}\n")
         sys.exit(CANNOT_RUN)
@@ -90,4 +92,6 @@ def _parser() -> argparse.ArgumentParser:
     local.add_argument(
         "--json", action="store_true", help="one JSON object per finished document, for scripts"
     )
+    local.set_defaults(run=_run)
+    add_commands(commands)
     return parser

@@ -1,0 +1,46 @@
+"""A document published again: its job stands once more, so that the end's protocol is done from its start.
+
+A page may be read after it was given up, its document finished and its job closed. Who has replaced the page
+makes the job stand at a new generation, after the page: a finisher with an older reading can then not close
+it, since a job is closed by the generation that was read before the pages were. Who dies between the two is
+mended by the page's next delivery, which finds the page marked as late.
+"""
+
+from bucketscribe import jobs, layout, published, records
+from bucketscribe.errors import WriteConflict
+from bucketscribe.logs import Severity, log
+from bucketscribe.model import Job, ObjectRef
+from bucketscribe.ports import Bucket
+
+
+async def reopen(source: ObjectRef, page: int, bucket: Bucket) -> None:
+    """Have the job of `source` stand anew, unless the page stands in the published record as it is now.
+
+    What was superseded or erased stays so. Raises UnreadableJob, CloudError.
+    """
+    while True:
+        opened = await jobs.read(source, bucket)
+        job = opened.job if opened else await _closed_job(source, page, bucket)
+        if job is None:
+            return
+        try:
+            await jobs.write(job, opened.generation if opened else 0, bucket)
+        except WriteConflict:
+            continue
+        if opened is None:
+            log(Severity.INFO, "document published again", source=str(source), page=page)
+        return
+
+
+async def _closed_job(source: ObjectRef, page: int, bucket: Bucket) -> Job | None:
+    """Make the job of a finished document from its record; None when that is of another version or has this
+    very page.
+    """
+    stored = await bucket.read(layout.document_record(source.name))
+    if stored is None or records.published_generation(stored.info) != source.generation:
+        return None
+    former = published.decode(stored.data)
+    info = await bucket.look(layout.page(source, page))
+    if info is None or former.page_generations.get(page) == info.generation:
+        return None
+    return former.job

@@ -1,0 +1,115 @@
+"""The words of the operator's commands. What they do stands in rooms that are loaded only when it is done."""
+
+import argparse
+import asyncio
+import importlib
+from typing import Any
+
+_LAST_PAGE = 99_999
+
+_VERIFY_EXAMPLES = """\
+examples:
+  bucketscribe verify outbox
+        every document of the laptop's outbox
+  bucketscribe verify gs://my-project-markdown --in gs://my-project-documents
+        all documents, and whether every live source has its answer
+  bucketscribe verify gs://my-project-markdown/documents/x/a.pdf.json
+        one document; any prefix below documents/ will do as well
+  bucketscribe verify outbox --json | jq -r 'select(.kind == "problem") | .name'
+        a JSON object a finding on standard output, the sum last
+
+needs, on Google Cloud: gcloud auth application-default login, and roles/storage.objectViewer on the buckets
+
+exit codes:
+  0  all is as it should be          1  problems were found
+  2  nothing could be verified; it says why
+"""
+
+
+_REDO_EXAMPLES = """\
+examples:
+  bucketscribe redo gs://my-project-documents/x/a.pdf --out gs://my-project-markdown
+        read all pages of a document again, also while it is in flight
+  bucketscribe redo gs://my-project-documents/x/a.pdf --out gs://my-project-markdown --failed
+        only those that failed or are of low quality
+  bucketscribe redo gs://my-project-documents/x/a.pdf --out gs://my-project-markdown --pages 3,7-9
+        only these
+  bucketscribe redo … --profile lightonocr-3-1b
+        with another model, which the OCR service must serve
+
+The wish is written into the document's job; the next sweep takes it up, within ten minutes. The document
+stands as it is until all of these pages have ended; a page whose redo fails stays as it was.
+
+needs: gcloud auth application-default login; roles/storage.objectViewer on the input bucket and
+roles/storage.objectUser on the output bucket
+
+exit codes:
+  0  the wish is written             2  it is refused, or could not be written; it says why
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add the operator's commands to those of `bucketscribe`."""
+    verify = commands.add_parser(
+        "verify",
+        help="read documents again and check that every page is accounted for",
+        description="Check documents against the contract: record, text, pages, what is in flight.",
+        epilog=_VERIFY_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verify.add_argument("output", metavar="OUTPUT", help="gs://BUCKET[/documents/PREFIX], or a folder")
+    verify.add_argument("--in", dest="input", metavar="INPUT", help="gs://BUCKET or a folder of sources")
+    verify.add_argument("--json", action="store_true", help="one JSON object a finding, for scripts")
+    verify.add_argument(
+        "--job-days", type=float, default=7.0, metavar="N", help="a job older than this stands still (7)"
+    )
+    verify.set_defaults(run=_verify)
+    _add_redo(commands)
+
+
+def _add_redo(commands: Any) -> None:
+    redo = commands.add_parser(
+        "redo",
+        help="have pages of a document read again",
+        description="Ask for a document's pages once more, in a higher edition.",
+        epilog=_REDO_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    redo.add_argument("source", metavar="SOURCE", help="gs://BUCKET/NAME, the document in the input bucket")
+    redo.add_argument("--out", required=True, metavar="OUTPUT", help="gs://BUCKET of the results")
+    which = redo.add_mutually_exclusive_group()
+    which.add_argument("--failed", action="store_true", help="only pages that failed or are of low quality")
+    which.add_argument("--pages", type=_numbers, metavar="LIST", help="only these, such as 3,7-9")
+    redo.add_argument("--profile", metavar="NAME", help="read with this model profile")
+    redo.set_defaults(run=_redo)
+
+
+def _numbers(text: str) -> frozenset[int]:
+    """Read page numbers and ranges of them."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal()) or int(last or first) > _LAST_PAGE:
+            raise argparse.ArgumentTypeError(f"{part!r} is neither a page number nor a range such as 7-9")
+        found |= set(range(int(first), int(last or first) + 1))
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} names no page")
+    return frozenset(found)
+
+
+def _redo(words: argparse.Namespace) -> int:
+    redoing = importlib.import_module("infra.operate.redoing")
+    asyncio.run(
+        redoing.ask_again(
+            words.source, words.out, pages=words.pages, poor=words.failed, profile=words.profile
+        )
+    )
+    return 0
+
+
+def _verify(words: argparse.Namespace) -> int:
+    verifying = importlib.import_module("infra.operate.verifying")
+    code: int = asyncio.run(
+        verifying.verify(words.output, words.input, as_json=words.json, job_days=words.job_days)
+    )
+    return code
