@@ -27,7 +27,7 @@ from bucketscribe.turns import Places, Turns
 from tests.fakes.line import BucketOverLine, InstanceDied
 from tests.simulator.loop import NumberedTask
 from tests.simulator.machines import Machines
-from tests.simulator.wire import Wire, WiredTopic
+from tests.simulator.wire import LETTER, Wire, WiredTopic
 
 if TYPE_CHECKING:
     from tests.simulator.post import Letter
@@ -38,9 +38,8 @@ if _FUNCTIONS not in sys.path:
     sys.path.insert(0, _FUNCTIONS)
 main = importlib.import_module("main")
 
-# Whose code is running, and for which delivery: what tasks inherit from the request that starts them.
+# Whose code is running.
 INSTANCE: ContextVar["Instance"] = ContextVar("instance")
-LETTER: ContextVar["Letter"] = ContextVar("letter")
 
 
 class Instance:

@@ -165,7 +165,7 @@ def _has_cause(world: "World", version: "Version", record: dict[str, Any], error
     if code in _RENDER:
         fate = world.page_fate(words)
         return fate.undrawable is not None and fate.undrawable.code == code
-    outcomes = Counter(call.outcome for call in world.watch.calls[words])
+    outcomes = Counter(call.outcome for call in world.watch.calls_for(version, error["page"]))
     enough = world.plan.settings.model_timeouts if code == "model_timeout" else 1
     return outcomes[code] >= enough or _is_overdue(world, record)
 
@@ -182,7 +182,7 @@ def what_is_read_was_said_of_that_page(world: "World") -> Breaches:
         if not record or not text or not record["pages"]:
             continue
         for page, body in zip(record["pages"], markdown.split(text.data.decode()), strict=True):
-            said = [markdown.clean(call.said) for call in world.watch.calls[f"{version.title} {page['page']}"]]
+            said = [markdown.clean(call.said) for call in world.watch.calls_for(version, page["page"])]
             if page["status"] == "ok" and body not in said:
                 yield f"{version.source} page {page['page']} reads {body[:60]!r}"
 

@@ -11,8 +11,12 @@ from typing import Any
 _THREAD_SECONDS = 0.02
 
 
+# Steps after which something is going round in circles; an ordinary run takes some thousands.
+_PATIENCE_STEPS = 2_000_000
+
+
 class StandsStill(Exception):
-    """Somebody waits for what will never come."""
+    """Somebody waits for what will never come, or runs in circles."""
 
 
 class NumberedTask(asyncio.Task):  # type: ignore[type-arg]
@@ -35,6 +39,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._chance = chance
         self._seconds = 0.0
         self._tasks_made = 0
+        self.steps = 0
         self.born: Callable[[NumberedTask, Context | None], object] = lambda _task, _context: None
         self.set_task_factory(self._make_task)
 
@@ -58,6 +63,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _run_once(self) -> None:
         ready = self._ready
         self._take_due()
+        self.steps += len(ready)
+        if self.steps > _PATIENCE_STEPS:
+            raise StandsStill(f"after {self.steps} steps there is no end")
         batch = [handle for handle in ready if not handle._cancelled]
         ready.clear()
         if len(batch) > 1:

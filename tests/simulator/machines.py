@@ -106,7 +106,7 @@ class Machines:
         self._instance.must_live()
         words, world = image.decode(), self._world
         await self._mood()
-        call = world.watch.call(words, self._instance)
+        call = world.watch.call(words)
         fate = world.page_fate(words)
         said = fate.says.popleft() if fate.says else None
         seconds = world.chance.uniform(1, 20) * (20 if world.mood() is Mood.SLOW else 1)

@@ -4,12 +4,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bucketscribe import layout
+from bucketscribe import layout, quality
 from bucketscribe.model import Message, ObjectRef, PageText, StoredObject
 from tests.simulator import invariants
+from tests.simulator.wire import LETTER
 
 if TYPE_CHECKING:
-    from tests.simulator.instances import Instance
     from tests.simulator.post import Letter
     from tests.simulator.world import World
 
@@ -78,22 +78,21 @@ class Watch:
         for sentence in invariant(self.world, *facts):
             self.violate(invariant.__name__, sentence)
 
-    def call(self, words: str, instance: "Instance") -> Call:
-        from tests.simulator.instances import LETTER  # noqa: PLC0415 - who watches is imported by who is seen
-
+    def call(self, words: str) -> Call:
         call = Call(words=words, letter=LETTER.get())
         self.calls[words].append(call)
         return call
 
     def answered(self, call: Call, outcome: str, text: PageText | None = None) -> None:
-        call.outcome = outcome
+        fault = quality.fault(text) if text else None
+        call.outcome = fault.code if fault else outcome
         call.said = text.markdown if text else ""
 
     def acknowledged(self, letter: "Letter") -> None:
         self.judge(invariants.an_acknowledged_letter_left_its_result, letter)
 
-    def published(self, source: ObjectRef, page: int, instance: "Instance", letter: "Letter") -> None:
-        fact = Publication(at=self.world.monotonic(), door=instance.door, letter=letter)
+    def published(self, source: ObjectRef, page: int, letter: "Letter") -> None:
+        fact = Publication(at=self.world.monotonic(), door=letter.door, letter=letter)
         self.publications[source, page].append(fact)
 
     def announced(self, message: Message) -> None:
@@ -127,16 +126,15 @@ class Watch:
         self.commits.append((self.world.monotonic(), stem, generation))
         self.judge(invariants.no_record_comes_before_its_text, stem, metadata["bucketscribe-text-sha256"])
 
-    def page_words(self, source: ObjectRef, page: int) -> str:
-        version = self.version(source.name, source.generation)
-        return f"{version.title} {page}"
-
     def version(self, name: str, generation: int) -> Version:
         return next(
             each
             for each in self.versions
             if (each.source.name, each.source.generation) == (name, generation)
         )
+
+    def calls_for(self, version: Version, page: int) -> list[Call]:
+        return self.calls.get(f"{version.title} {page}", [])
 
     def job_stands(self, source: ObjectRef) -> bool:
         return self.world.outbox.get(layout.job(source)) is not None

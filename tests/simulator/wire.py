@@ -1,19 +1,23 @@
 """The line between an instance and the cloud: latency, refusals, lost answers, writes that come late, death."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import Context
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 from bucketscribe.errors import BucketscribeError, PublishFailed, StorageUnavailable
 from bucketscribe.model import Message
-from tests.fakes.line import InstanceDied
 from tests.simulator.plan import Fate
 
 if TYPE_CHECKING:
     from tests.simulator.instances import Instance
+    from tests.simulator.post import Letter
 
 T = TypeVar("T")
+
+# The delivery that code runs for: what tasks inherit from the request that starts them.
+LETTER: ContextVar["Letter"] = ContextVar("letter")
 
 # How much later than its caller was told of an error a request may still do its work; less than any back-off.
 _LATE_SECONDS = 8.0
@@ -37,7 +41,7 @@ class Wire:
         if fate is Fate.REFUSED:
             raise self._error(verb, name, "was refused")
         if fate is Fate.LATE:
-            asyncio.get_running_loop().create_task(self._later(request), context=Context())  # type: ignore[arg-type]
+            world.begin(self._later(request))
             raise self._error(verb, name, "broke off")
         answer = await request()
         if fate is Fate.DIED_AFTER:
@@ -50,12 +54,9 @@ class Wire:
 
     async def _later(self, request: Callable[[], Awaitable[T]]) -> None:
         """Do the work all the same, when nobody listens any more."""
-        with self._world.busy():
-            await asyncio.sleep(self._world.chance.uniform(0.0, _LATE_SECONDS))
-            try:
-                await request()
-            except BucketscribeError:
-                return
+        await asyncio.sleep(self._world.chance.uniform(0.0, _LATE_SECONDS))
+        with contextlib.suppress(BucketscribeError):
+            await request()
 
     def _error(self, verb: str, name: str, what: str) -> BucketscribeError:
         self._world.watch.note(self._instance.label, f"{verb} {name} {what}")
@@ -73,7 +74,7 @@ class WiredTopic:
         self._instance = instance
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        world = self._instance.world
+        world, letter = self._instance.world, LETTER.get()
         part = list(messages)
         failing = len(part) > 1 and world.breaks()
         if failing:
@@ -81,11 +82,8 @@ class WiredTopic:
 
         async def request() -> None:
             for message in part:
-                world.published(self._name, message, self._instance)
+                world.published(self._name, message, letter)
 
         await self._wire.carry("publish", self._name, request)
         if failing:
             raise PublishFailed(f"{len(messages) - len(part)} of {len(messages)} messages were not taken")
-
-
-__all__ = ["InstanceDied", "Wire", "WiredTopic"]

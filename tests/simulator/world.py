@@ -19,7 +19,7 @@ from tests.fakes.clock import EPOCH
 from tests.fakes.line import seeded
 from tests.fakes.renderer import paper
 from tests.simulator import invariants, plan
-from tests.simulator.instances import LETTER, Instance, Service, adopt, doors_open, event
+from tests.simulator.instances import Service, adopt, doors_open, event
 from tests.simulator.loop import VirtualLoop
 from tests.simulator.machines import DocumentFate, PageFate, document_fate, page_fate
 from tests.simulator.plan import Act, Deed, Fate, Mood
@@ -187,14 +187,14 @@ class World:
 
     # What goes on by itself.
 
-    def published(self, topic: str, message: Message, instance: Instance) -> None:
+    def published(self, topic: str, message: Message, letter: Letter) -> None:
         if topic == "finished":
             self.watch.announced(message)
             return
         task = json.loads(message.data)
         place = task["source"]
         source = ObjectRef(bucket="in", name=place["name"], generation=int(place["generation"]))
-        self.watch.published(source, task["page"], instance, LETTER.get())
+        self.watch.published(source, task["page"], letter)
         self.post.send("on_page_task", message.data, source, page=task["page"])
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
