@@ -26,7 +26,7 @@ from bucketscribe.transcribe import Transcriber
 from bucketscribe.turns import Places, Turns
 from tests.fakes.line import BucketOverLine, InstanceDied
 from tests.simulator.loop import NumberedTask
-from tests.simulator.machines import Machines
+from tests.simulator.machines import Machines, Shelf
 from tests.simulator.wire import LETTER, Wire, WiredTopic
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Instance:
         )
         self.cache = DocumentCache(
             finisher.input_bucket,
-            self.world.folder / f"{self.door}-{number}",
+            Shelf(f"{self.door}-{number}"),
             limit_bytes=self.world.plan.cache_bytes,
             monotonic=self.world.monotonic,
         )
@@ -131,7 +131,7 @@ class Instance:
     def trouble(self, name: str) -> None:
         """Remember for the current delivery that a request of this name came to nothing."""
         letter = LETTER.get(None)
-        if letter and name.startswith("notes/"):
+        if letter and name.startswith(("notes/", "pages/")):
             letter.forgets = True
 
     def leftovers(self) -> Iterator[str]:

@@ -14,6 +14,7 @@ import jsonschema
 from bucketscribe import layout, markdown, patience, records
 from bucketscribe.model import StoredObject
 from tests.house import build_house
+from tests.simulator.machines import Shelf
 from tests.simulator.plan import DAY
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def an_acknowledged_letter_left_its_result(world: "World", letter: "Letter") -> 
         if letter.kind == "finalized" and not stands and not world.watch.job_stands(source):
             yield f"{letter} is acknowledged, and neither its job nor its record stands"
     elif world.watch.job_stands(source) and not world.outbox.get(layout.page(source, letter.page)):
-        again = any((each.source, each.page) == (source, letter.page) for each in world.tasks_out())
+        again = any(each.letter is letter for each in world.watch.publications[source, letter.page])
         if letter.door == "on_page_task" or not again:
             yield f"{letter} is acknowledged, and its page has not ended"
 
@@ -86,7 +87,7 @@ def a_job_stands_before_its_document_is_fetched(world: "World", name: str, gener
 
 def the_books_add_up(world: "World") -> Breaches:
     """Every record keeps to the schema, the accounting rule, its spans and hashes; the inbox is untouched."""
-    house = build_house(world.folder)
+    house = build_house(Shelf("books"))
     house.inbox, house.outbox = world.inbox, world.outbox
     try:
         house.check_books()
@@ -189,7 +190,7 @@ def what_is_read_was_said_of_that_page(world: "World") -> Breaches:
 
 def a_page_is_asked_for_no_more_often_than_set(world: "World") -> Breaches:
     """A page costs model_calls over all its deliveries, those aside that could not tell the others of theirs:
-    killed ones, ones whose note could not be kept, ones at another instance at the same time.
+    killed ones, ones whose page or note could not be written, ones at another instance at the same time.
     """
     limit = world.plan.settings.model_calls
     for words, calls in world.watch.calls.items():

@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import json
 import random
-import shutil
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextvars import Context
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,7 +20,7 @@ from tests.fakes.renderer import paper
 from tests.simulator import invariants, plan
 from tests.simulator.instances import Service, adopt, doors_open, event
 from tests.simulator.loop import VirtualLoop
-from tests.simulator.machines import DocumentFate, PageFate, document_fate, page_fate
+from tests.simulator.machines import DocumentFate, PageFate, Shelf, document_fate, page_fate
 from tests.simulator.plan import Act, Deed, Fate, Mood
 from tests.simulator.post import Letter, Post
 from tests.simulator.watch import Version, Watch
@@ -52,21 +51,22 @@ class WatchedBucket(FakeBucket):
         self._watch.note("bucket", f"{name} is deleted")
 
     async def download(self, name: str, generation: int, path: Path) -> bool:
-        found = await super().download(name, generation, path)
-        if found:
-            self._watch.fetched(name, generation)
-        return found
+        stored = self.get(name)
+        if stored is None or stored.info.generation != generation:
+            return False
+        self._watch.fetched(name, generation)
+        Shelf.files[path] = stored.data.decode()
+        return True
 
 
 class World:
     """All there is in one run; also its clock, as `ports.Clock`."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int) -> None:
         self.chance = seeded(seed)
         self.plan = plan.draw(seed, self.chance)
         self.loop = VirtualLoop(self.chance)
         self.loop.born = adopt
-        self.folder = folder / str(seed)
         self.watch = Watch(world=self)
         self.inbox, self.outbox = WatchedBucket("in", self), WatchedBucket("out", self)
         self.services = {door: Service(self, door, self.plan.instances) for door in DOORS}
@@ -266,9 +266,6 @@ class World:
         stored = self.outbox.get(layout.document_record(name))
         return records.published_generation(stored.info if stored else None)
 
-    def tasks_out(self) -> list[Letter]:
-        return [letter for letter in self.post.out.values() if letter.door == "on_page_task"]
-
     def run(self) -> None:
         """Live, then look around."""
         try:
@@ -280,7 +277,7 @@ class World:
                 self._end()
         finally:
             self.loop.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            Shelf.files.clear()
 
     def _end(self) -> None:
         """Cancel what never came to rest."""
@@ -294,8 +291,8 @@ class World:
             self.loop.run_until_complete(asyncio.wait(left))
 
 
-def run(seed: int, folder: Path, after: Callable[[World], object] | None = None) -> World:
+def run(seed: int) -> World:
     """Run one seed."""
-    world = World(seed, folder)
+    world = World(seed)
     world.run()
     return world
