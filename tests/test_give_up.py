@@ -185,3 +185,13 @@ def test_an_outage_without_end_fails_the_pages_after_a_week(tmp_path: Path) -> N
     assert {error["code"] for error in house.record()["errors"]} == {"attempts_exhausted"}
     assert house.clock.monotonic() > 7 * DAY
     house.check_books()
+
+
+@story
+async def test_a_note_left_after_the_document_was_closed_goes_with_its_dead_letter(house: House) -> None:
+    """A copy has ended the page while the last delivery was still at it, which then was refused."""
+    (only,) = await tasks_of(house, pages=1)
+    await house.read(only)
+    house.outbox.put(layout.note(only.source, 1), b"{}")
+    assert await house.bury(only) is GaveUp.CLOSED
+    house.assert_nothing_in_flight()

@@ -49,6 +49,9 @@ async def give_up(delivery: Delivery, house: GiveUp) -> GaveUp:
     bucket = house.finisher.output_bucket
     opened = await jobs.read(task.source, bucket)
     if opened is None:
+        # The last delivery may have left a note, or a text whose source was deleted, after the job was closed.
+        if not await finish.erase_if_forgotten(task.source, house.finisher):
+            await finish.clear_up(task.source, house.finisher)
         return GaveUp.CLOSED
     if await ledger.has_ended(bucket, task):
         await finish.check(task.source, task.pages, task.page, house.finisher)

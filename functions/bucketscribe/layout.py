@@ -19,6 +19,8 @@ JOBS_PREFIX = "jobs/"
 
 _PAGE_FILE = re.compile(r"([0-9]{5})\.md")
 
+_PAGE_OF_VERSION = re.compile(r"([1-9][0-9]{0,19})/[0-9]{5}\.md")
+
 _JOB_FILE = re.compile(r"(.+)/([1-9][0-9]{0,19})\.json", re.DOTALL)
 
 
@@ -43,6 +45,18 @@ def page_of(source: ObjectRef, object_name: str) -> int | None:
     prefix = pages_prefix(source)
     match = _PAGE_FILE.fullmatch(object_name.removeprefix(prefix)) if object_name.startswith(prefix) else None
     return int(match[1]) or None if match else None
+
+
+def versions_prefix(name: str) -> str:
+    return f"pages/{name}/"
+
+
+def version_of(name: str, object_name: str) -> int | None:
+    """Tell which generation of a source an object is a page of; None when it is none of ours."""
+    prefix = versions_prefix(name)
+    own = object_name.startswith(prefix)
+    match = _PAGE_OF_VERSION.fullmatch(object_name.removeprefix(prefix)) if own else None
+    return int(match[1]) if match else None
 
 
 def job(source: ObjectRef) -> str:
