@@ -133,8 +133,11 @@ def a_forgotten_source_leaves_nothing(world: "World") -> Breaches:
 
 
 def every_commit_is_announced(world: "World") -> Breaches:
-    """After each commit somebody is told of that version, or of a later one."""
-    for at, name, generation in world.watch.commits:
+    """After a version's first commit somebody is told of it, or of a later one. A better reading that takes the
+    first one's place is told of too, unless its instance dies just then: that one is still to be had.
+    """
+    first = {(name, generation): at for at, name, generation in reversed(world.watch.commits)}
+    for (name, generation), at in first.items():
         told = any(
             then >= at and (other, version) >= (name, generation) and other == name
             for then, other, version in world.watch.events
@@ -167,8 +170,10 @@ def _has_cause(world: "World", version: "Version", record: dict[str, Any], error
         fate = world.page_fate(words)
         return fate.undrawable is not None and fate.undrawable.code == code
     outcomes = Counter(call.outcome for call in world.watch.calls_for(version, error["page"]))
-    enough = world.plan.settings.model_timeouts if code == "model_timeout" else 1
-    return outcomes[code] >= enough or _is_overdue(world, record)
+    settings = world.plan.settings
+    if code == "model_timeout" and outcomes.total() < settings.model_calls:
+        return outcomes[code] >= settings.model_timeouts or _is_overdue(world, record)
+    return outcomes[code] > 0
 
 
 def _is_overdue(world: "World", record: dict[str, Any]) -> bool:
@@ -190,10 +195,14 @@ def what_is_read_was_said_of_that_page(world: "World") -> Breaches:
 
 def a_page_is_asked_for_no_more_often_than_set(world: "World") -> Breaches:
     """A page costs model_calls over all its deliveries, those aside that could not tell the others of theirs:
-    killed ones, ones whose page or note could not be written, ones at another instance at the same time.
+    killed ones, ones whose page or note could not be written, ones at another instance at the same time, ones
+    whose results were erased with their source.
     """
     limit = world.plan.settings.model_calls
+    erased = {version.title for version in world.watch.versions if world.is_erased(version)}
     for words, calls in world.watch.calls.items():
+        if words.rpartition(" ")[0] in erased:
+            continue
         by_try = Counter(call.letter for call in calls)
         told = sum(number for letter, number in by_try.items() if _can_tell(letter, by_try))
         most = max(by_try.values())

@@ -106,9 +106,16 @@ class World:
         if self.happens(self.plan.death_rate, "death at a request"):
             return self.chance.choice((Fate.DIED_BEFORE, Fate.DIED_AFTER))
         if self.breaks():
-            kinds = (Fate.REFUSED, Fate.LOST, Fate.LATE) if verb in _CHANGES else (Fate.REFUSED, Fate.LOST)
+            kinds = [Fate.REFUSED, Fate.LOST]
+            if verb in _CHANGES and not self._must_be_forgotten(name):
+                kinds.append(Fate.LATE)
             return self.chance.choice(kinds)
         return Fate.WELL
+
+    def _must_be_forgotten(self, name: str) -> bool:
+        """Nothing can keep a write from coming after all has been erased, of which its sender knows nothing."""
+        follows = self.plan.settings.retention is Retention.FOLLOW
+        return follows and name.startswith(("documents/", "pages/"))
 
     def breaks(self) -> bool:
         return self.happens(self.plan.fault_rate, "request")
@@ -257,6 +264,9 @@ class World:
     def is_forgotten(self, name: str) -> bool:
         """Tell whether a document is deleted and nothing of it shall stay."""
         return self.plan.settings.retention is Retention.FOLLOW and self.inbox.get(name) is None
+
+    def is_erased(self, version: Version) -> bool:
+        return self.plan.settings.retention is Retention.FOLLOW and version.gone_at is not None
 
     def record(self, name: str) -> dict[str, Any] | None:
         stored = self.outbox.get(layout.document_record(name))
