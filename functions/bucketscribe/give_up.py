@@ -49,7 +49,7 @@ async def give_up(delivery: Delivery, house: GiveUp) -> GaveUp:
     bucket = house.finisher.output_bucket
     opened = await jobs.read(task.source, bucket)
     if opened is None:
-        # The last delivery may have left a note, or a text whose source was deleted, after the job was closed.
+        # A last delivery may have left a note, or a deleted source's text, after the job was closed.
         if not await finish.erase_if_forgotten(task.source, house.finisher):
             await finish.clear_up(task.source, house.finisher)
         return GaveUp.CLOSED

@@ -235,7 +235,7 @@ def doors_open(world: "World") -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(patch.object(main, "house", lambda: INSTANCE.get().house))
         for name, module in list(sys.modules.items()):
-            if (name == "main" or name.startswith("bucketscribe.")) and hasattr(module, "log"):
-                if name != "bucketscribe.logs":
-                    stack.enter_context(patch.object(module, "log", log))
+            ours = name == "main" or (name.startswith("bucketscribe.") and name != "bucketscribe.logs")
+            if ours and hasattr(module, "log"):
+                stack.enter_context(patch.object(module, "log", log))
         yield

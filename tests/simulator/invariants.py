@@ -30,6 +30,17 @@ _RENDER = frozenset({"page_render_failed", "page_render_crashed", "page_render_t
 # At every moment.
 
 
+def the_last_page_finishes_its_document(world: "World", letter: "Letter") -> Breaches:
+    """Who acknowledges the last page has finished the document, or somebody else is at it."""
+    version = next((each for each in world.watch.versions if each.source == letter.source), None)
+    if letter.door != "on_page_task" or not version or not world.watch.job_stands(letter.source):
+        return
+    pages = range(1, version.pages + 1)
+    ended = all(world.outbox.get(layout.page(letter.source, page)) for page in pages)
+    if ended and not world.post.is_at_work(letter) and not world.is_superseded(letter.source):
+        yield f"{letter} is acknowledged, all pages have ended, and nobody finishes the document"
+
+
 def an_acknowledged_letter_left_its_result(world: "World", letter: "Letter") -> Breaches:
     """Nothing is acknowledged before its result is durable: a job or an answer, a page, a task sent again."""
     source = letter.source
@@ -133,8 +144,9 @@ def a_forgotten_source_leaves_nothing(world: "World") -> Breaches:
 
 
 def every_commit_is_announced(world: "World") -> Breaches:
-    """After a version's first commit somebody is told of it, or of a later one. A better reading that takes the
-    first one's place is told of too, unless its instance dies just then: that one is still to be had.
+    """After a version's first commit somebody is told of it, or of a later one.
+
+    A better reading that then takes its place is told of too, unless its finisher dies just then.
     """
     first = {(name, generation): at for at, name, generation in reversed(world.watch.commits)}
     for (name, generation), at in first.items():
@@ -184,7 +196,10 @@ def _is_overdue(world: "World", record: dict[str, Any]) -> bool:
 def what_is_read_was_said_of_that_page(world: "World") -> Breaches:
     """A page that ended well has words that the model said of this page of this version, and no others."""
     for version in world.newest():
-        record, text = world.record(version.source.name), world.outbox.get(f"documents/{version.source.name}.md")
+        record, text = (
+            world.record(version.source.name),
+            world.outbox.get(f"documents/{version.source.name}.md"),
+        )
         if not record or not text or not record["pages"]:
             continue
         for page, body in zip(record["pages"], markdown.split(text.data.decode()), strict=True):

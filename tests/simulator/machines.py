@@ -61,7 +61,9 @@ def page_fate(words: str, chance: random.Random, trouble: float) -> PageFate:
         return PageFate()
     match chance.randint(0, 5):
         case 0:
-            return PageFate(ink=chance.choice((0.0, SPECK)), says=deque([answer(chance.choice(_NOTHING))] * 9))
+            return PageFate(
+                ink=chance.choice((0.0, SPECK)), says=deque([answer(chance.choice(_NOTHING))] * 9)
+            )
         case 1:
             kind = chance.choice((PageRenderCrashed, PageRenderFailed, PageRenderTimeout))
             layer = chance.choice(("", f"{words} of its own"))

@@ -98,7 +98,9 @@ class Plan:
 
 
 def draw(seed: int, chance: random.Random) -> Plan:
-    calm = chance.choices((5 * MINUTE, HOUR, 4 * HOUR, 2.5 * DAY), (30, 50, 18, 2))[0] * chance.uniform(0.5, 1)
+    calm = chance.choices((5 * MINUTE, HOUR, 4 * HOUR, 2.5 * DAY), (30, 50, 18, 2))[0] * chance.uniform(
+        0.5, 1
+    )
     return Plan(
         seed=seed,
         settings=_settings(chance),
@@ -149,8 +151,8 @@ def _acts(chance: random.Random, until: float) -> tuple[Act, ...]:
             pages = chance.choice((0, 1, 2, 3))
             acts.append(Act(at=at, deed=Deed.DELETE if gone else Deed.DROP, name=name, pages=pages))
     for deed in (Deed.SWEEP, Deed.KILL):
-        for _ in range(chance.choice((0, 0, 1, 2))):
-            acts.append(Act(at=chance.choice((20.0, until / 2)) * chance.random(), deed=deed))
+        often = chance.choice((0, 0, 1, 2))
+        acts += [Act(at=chance.choice((20.0, until / 2)) * chance.random(), deed=deed) for _ in range(often)]
     return tuple(sorted(acts, key=lambda act: act.at))
 
 

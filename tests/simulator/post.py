@@ -68,6 +68,12 @@ class Post:
         self.out[letter.number] = letter
         self._world.begin(self._see_through(letter))
 
+    def is_at_work(self, but: Letter) -> bool:
+        """Tell whether another letter about this source, or a sweep, is on its way or being worked on."""
+        out = (letter for letter in self.out.values() if letter.number != but.number)
+        trying = (letter for letter in self.tries if letter.ended is None)
+        return any(each.source == but.source or each.door == "sweep" for each in (*out, *trying))
+
     async def _see_through(self, letter: Letter) -> None:
         world, habits = self._world, self._world.plan.habits
         await asyncio.sleep(world.chance.choice((0.01, 0.3, 5.0)) * world.chance.random())
@@ -114,7 +120,10 @@ class Post:
             world.watch.note("post", f"finds no instance for {letter}")
             return False
         trying = Letter(
-            **{name: getattr(letter, name) for name in ("number", "door", "content", "source", "page", "kind")},
+            **{
+                name: getattr(letter, name)
+                for name in ("number", "door", "content", "source", "page", "kind")
+            },
             sent_at=letter.sent_at,
             attempt=attempt,
             started=world.monotonic(),

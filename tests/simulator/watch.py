@@ -90,6 +90,7 @@ class Watch:
 
     def acknowledged(self, letter: "Letter") -> None:
         self.judge(invariants.an_acknowledged_letter_left_its_result, letter)
+        self.judge(invariants.the_last_page_finishes_its_document, letter)
 
     def published(self, source: ObjectRef, page: int, letter: "Letter") -> None:
         fact = Publication(at=self.world.monotonic(), door=letter.door, letter=letter)
@@ -128,9 +129,7 @@ class Watch:
 
     def version(self, name: str, generation: int) -> Version:
         return next(
-            each
-            for each in self.versions
-            if (each.source.name, each.source.generation) == (name, generation)
+            each for each in self.versions if (each.source.name, each.source.generation) == (name, generation)
         )
 
     def calls_for(self, version: Version, page: int) -> list[Call]:

@@ -1,4 +1,4 @@
-"""The line between an instance and the cloud: latency, refusals, lost answers, writes that come late, death."""
+"""The line between an instance and the cloud: latency, refusals, lost answers, late writes, death."""
 
 import asyncio
 import contextlib

@@ -19,7 +19,7 @@ from tests.fakes.line import seeded
 from tests.fakes.renderer import paper
 from tests.simulator import invariants, plan
 from tests.simulator.instances import Service, adopt, doors_open, event
-from tests.simulator.loop import VirtualLoop
+from tests.simulator.loop import StandsStill, VirtualLoop
 from tests.simulator.machines import DocumentFate, PageFate, Shelf, document_fate, page_fate
 from tests.simulator.plan import Act, Deed, Fate, Mood
 from tests.simulator.post import Letter, Post
@@ -113,7 +113,7 @@ class World:
         return Fate.WELL
 
     def _must_be_forgotten(self, name: str) -> bool:
-        """Nothing can keep a write from coming after all has been erased, of which its sender knows nothing."""
+        """Nothing keeps a write from coming late, after all has been erased, unknown to its sender."""
         follows = self.plan.settings.retention is Retention.FOLLOW
         return follows and name.startswith(("documents/", "pages/"))
 
@@ -223,6 +223,7 @@ class World:
 
     async def _sweep(self) -> None:
         letter = Letter(number=0, door="sweep", content=b"", source=_NOWHERE, started=self.loop.time())
+        self.post.tries.append(letter)
         task = self.services["sweep"].knock(letter)
         await asyncio.wait({task})
         letter.ended = self.loop.time()
@@ -280,14 +281,20 @@ class World:
         """Live, then look around."""
         try:
             with doors_open(self):
-                self.loop.run_until_complete(self._live())
-                self._see_failures()
+                self._live_and_see()
                 for invariant in invariants.AT_REST:
                     self.watch.judge(invariant)
                 self._end()
         finally:
             self.loop.close()
             Shelf.files.clear()
+
+    def _live_and_see(self) -> None:
+        try:
+            self.loop.run_until_complete(self._live())
+            self._see_failures()
+        except StandsStill as error:
+            self.watch.violate("everything_ends", str(error))
 
     def _end(self) -> None:
         """Cancel what never came to rest."""
