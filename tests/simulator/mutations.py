@@ -13,11 +13,11 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from bucketscribe import completion, fan_out, finish, give_up, jobs, ledger, patience, publication
+from bucketscribe import completion, finish, give_up, jobs, ledger, patience, publication
 from bucketscribe import records as record_keeping
 from bucketscribe.asking import Asking
 from bucketscribe.errors import WriteConflict
-from bucketscribe.model import JobState, PageNote
+from bucketscribe.model import JobState
 from bucketscribe.turns import Turns
 from tests.fakes.line import BucketOverLine
 from tests.simulator.instances import main
@@ -197,10 +197,6 @@ def _without_job(real: Any) -> Any:
     return write
 
 
-def _empty_note(_real: Any) -> Any:
-    return lambda _data: PageNote(page=1)
-
-
 def _without_check(real: Any) -> Any:
     async def transcribe(delivery: Any, house: Any) -> Any:
         if await ledger.has_ended(house.finisher.output_bucket, delivery.task):
@@ -256,9 +252,6 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(what="no job is written before the fetch", broken=_of(jobs, "write", _without_job)),
     Mutation(what="no note is written before a 503", broken=_of(Asking, "remember", _nothing())),
     Mutation(
-        what="an earlier delivery's note is not read", broken=_of(record_keeping, "decode_note", _empty_note)
-    ),
-    Mutation(
         what="whether a deleted source shall be forgotten is not asked",
         broken=_of(finish, "_has_lost_its_source", _nothing(False)),
     ),
@@ -271,8 +264,4 @@ MUTATIONS: tuple[Mutation, ...] = (
         broken=_of(main, "transcribe", _without_check),
     ),
     Mutation(what="two deliveries of a page fly side by side", broken=_of(Turns, "flight", _alone)),
-    Mutation(
-        what="an event is taken for done before its tasks are out",
-        broken=_of(fan_out, "_publish", _nothing()),
-    ),
 )
