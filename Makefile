@@ -6,6 +6,9 @@ OUTBOX = outbox
 INBOX = inbox
 OCR_URL =
 TESTS = tests
+# For soak: so many simulated lives, or as many as fit into so many minutes.
+SEEDS =
+MINUTES =
 # The first of these that is new enough, unless one is named: make run PYTHON=python3.12
 PYTHON = python3 python3.13 python3.12 python3.11
 
@@ -13,7 +16,7 @@ PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
 LOCAL = .venv/bin/bucketscribe local --outbox "$(OUTBOX)" $(if $(OCR_URL),--ocr-url "$(OCR_URL)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run watch test hostile lint clean
+.PHONY: help run watch test hostile soak lint clean
 .SILENT:
 
 help: ## list what can be done
@@ -32,6 +35,9 @@ test: .venv/dev.stamp ## run the tests, or those in TESTS
 
 hostile: .venv/dev.stamp ## put every bomb of tests/hostile through, a few minutes
 	.venv/bin/python -m pytest -n auto -m hostile $(TESTS)
+
+soak: .venv/dev.stamp ## simulate more lives than CI does: SEEDS=100000, or MINUTES=60
+	SEEDS="$(SEEDS)" MINUTES="$(MINUTES)" .venv/bin/python -m pytest -n auto tests/simulator
 
 lint: .venv/dev.stamp ## check style, format and types
 	.venv/bin/ruff check .

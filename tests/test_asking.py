@@ -233,3 +233,16 @@ async def test_the_calls_are_a_setting(tmp_path: Path) -> None:
     house = build_house(tmp_path, model_calls=4)
     house.scribe.will_say(1, LOOPING, LOOPING, LOOPING)
     assert (await one_delivery(house)).calls == 4
+
+
+@story
+async def test_a_copy_that_has_not_looked_at_the_note_looks_before_it_asks_again(house: House) -> None:
+    """A parked or resumed task is a first delivery once more, and another one has used up calls."""
+    note = PageNote(page=1, calls=house.settings.model_calls - 1)
+    house.outbox.put(layout.note(SOURCE, 1), records.encode_note(note))
+    house.scribe.always = LOOPING
+    page = asking(house)
+    found = await page.ask(image(), house.scribe, PROFILE, budget(house))
+    assert found.fault
+    assert len(house.scribe.asked) == 1
+    assert page.calls == house.settings.model_calls

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from bucketscribe import finish
 from bucketscribe.errors import JunkMessage
 from bucketscribe.forget import Forgotten, forget
 from bucketscribe.model import ObjectRef, Retention
+from tests.fakes.line import InstanceDied
 from tests.house import House, asynchronous, build_house
 
 
@@ -85,6 +87,54 @@ async def test_where_it_follows_a_source_deleted_while_it_is_published_leaves_no
     await house.read(task)
     assert house.outbox.listing == []
     assert house.finished.messages == []
+
+
+@asynchronous
+async def test_where_it_follows_earlier_versions_go_with_the_last_one(tmp_path: Path) -> None:
+    """The first version was finished, the second read half-way when the third came and went."""
+    house = following(tmp_path)
+    house.drop(pages=1)
+    await house.settle()
+    await house.take_in(house.drop(pages=2))
+    await house.read(house.tasks()[0])
+    last = house.drop(pages=1)
+    house.inbox.drop("a.pdf")
+    await forget(last.source, house.give_up.finisher)
+    assert [name for name in house.outbox.listing if not name.startswith("jobs/")] == []
+
+
+@asynchronous
+async def test_where_it_follows_a_strangers_page_under_a_longer_name_stays(tmp_path: Path) -> None:
+    house = following(tmp_path)
+    house.drop("a.pdf/1/00001.md", pages=1)
+    await house.settle()
+    before = house.outbox.listing
+    upload = house.drop(pages=1)
+    house.inbox.drop("a.pdf")
+    await forget(upload.source, house.give_up.finisher)
+    assert house.outbox.listing == before
+
+
+@asynchronous
+async def test_an_event_seen_before_erases_what_its_dead_first_try_has_published_too_late(
+    tmp_path: Path,
+) -> None:
+    house = following(tmp_path)
+    upload = house.drop(data=b"")
+    house.line.meanwhile("write", "documents/a.pdf.json", lambda: _gone_and_forgotten(house, upload.source))
+    house.line.error = lambda: InstanceDied("the instance is gone")
+    with pytest.raises(InstanceDied):
+        await house.take_in(upload)
+    house.restart()
+    assert "documents/a.pdf.json" in house.outbox.listing
+    await house.take_in(upload)
+    assert house.outbox.listing == []
+
+
+async def _gone_and_forgotten(house: House, source: ObjectRef) -> None:
+    house.inbox.drop("a.pdf")
+    await finish.close(source, house.give_up.finisher)
+    house.line.breaks[house.line.requests + 1] = "before"
 
 
 @asynchronous

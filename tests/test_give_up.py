@@ -198,3 +198,13 @@ async def test_a_note_that_nobody_can_read_keeps_no_page_from_its_end(house: Hou
     house.clock.advance(8 * DAY)
     assert await house.bury(last) is GaveUp.FAILED
     assert house.statuses() == ["ok", "failed"]
+
+
+@story
+async def test_a_note_left_after_the_document_was_closed_goes_with_its_dead_letter(house: House) -> None:
+    """A copy has ended the page while the last delivery was still at it, which then was refused."""
+    (only,) = await tasks_of(house, pages=1)
+    await house.read(only)
+    house.outbox.put(layout.note(only.source, 1), b"{}")
+    assert await house.bury(only) is GaveUp.CLOSED
+    house.assert_nothing_in_flight()

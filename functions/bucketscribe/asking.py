@@ -47,6 +47,7 @@ class Asking:
         self._settings = settings
         self._generation = 0
         self._kept = self._note = PageNote(page=page, edition=edition)
+        self._recalled = False
         self._is_outdated = False
 
     @property
@@ -57,6 +58,7 @@ class Asking:
     async def recall(self) -> None:
         """Read the note that an earlier delivery may have left; of another edition only its place counts."""
         stored = await self._bucket.read(self._name)
+        self._recalled = True
         if stored:
             spent = self._spent()
             edition = self._note.edition
@@ -91,7 +93,8 @@ class Asking:
     async def ask(self, image: PageImage, reader: Reader, profile: Profile, budget: Budget) -> Answer:
         """Ask once, and plainly once more if the answer is no good and time is left.
 
-        Raises OutOfTime, and the reader's errors that another delivery may mend.
+        A first delivery may be of a copy, parked or resumed, of a task that has used up calls: before it asks
+        a second time it looks. Raises OutOfTime, and the reader's errors that another delivery may mend.
         """
         text = None
         while not is_spent(self._note, self._settings):
@@ -103,6 +106,8 @@ class Asking:
             self._note = replace(self._note, fault=fault)
             if fault.code in _FINAL or (quality.is_faint(image) and fault.code in quality.NOTHING_READ):
                 break
+            if not self._recalled:
+                await self.recall()
         return Answer(text=text, fault=self._note.fault or _NO_CALL_LEFT)
 
     async def _call(

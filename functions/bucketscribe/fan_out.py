@@ -70,6 +70,8 @@ async def fan_out(upload: Upload, house: FanOut) -> FannedOut:
         return await _reject_name(upload, house)
     opened = await _open(upload, house)
     if opened is None:
+        # An earlier try may have died between publishing and seeing that its source was deleted meanwhile.
+        await finish.erase_if_forgotten(source, house.finisher)
         log(Severity.INFO, "event seen before", source=str(source))
         return FannedOut.ALREADY
     async with WarmUp(house.reader) as warm_up:

@@ -97,8 +97,7 @@ async def check(
 
     One request while the remembered page is missing; one listing more whenever it is not.
     """
-    if await _has_lost_its_source(source, finisher):
-        await erase(source, finisher)
+    if await erase_if_forgotten(source, finisher):
         return End.CLOSED
     bucket, missing = finisher.output_bucket, finisher.missing
     if edition or missing.redone(source):
@@ -142,7 +141,7 @@ async def _finish(source: ObjectRef, finisher: Finisher) -> End:
         opened = await jobs.read(source, finisher.output_bucket)
         if opened is None:
             if published is None:
-                await _clear_up(source, finisher)
+                await clear_up(source, finisher)
             return End.CLOSED if published is None else End.FINISHED
         job = opened.job
         standing = await publication.look(source, finisher.output_bucket)
@@ -159,7 +158,7 @@ async def _finish(source: ObjectRef, finisher: Finisher) -> End:
             if end is not End.FINISHED:
                 return end
             published = found
-        await _clear_up(source, finisher)
+        await clear_up(source, finisher)
         await jobs.close(opened, finisher.output_bucket)
 
 
@@ -189,18 +188,18 @@ async def fail(opened: OpenJob, error: DocumentError, finisher: Finisher) -> End
         with contextlib.suppress(WriteConflict):
             end = await _publish(record, text, (), standing, finisher)
             if end is End.FINISHED:
-                await _clear_up(job.source, finisher)
+                await clear_up(job.source, finisher)
                 await jobs.close(opened, finisher.output_bucket)
             return end
 
 
 async def close(source: ObjectRef, finisher: Finisher) -> None:
     """Delete the notes and the job: nothing of this version is in flight any more."""
-    await _clear_up(source, finisher)
+    await clear_up(source, finisher)
     await finisher.output_bucket.delete(layout.job(source))
 
 
-async def _clear_up(source: ObjectRef, finisher: Finisher) -> None:
+async def clear_up(source: ObjectRef, finisher: Finisher) -> None:
     """Delete the document's own notes, which a late delivery may have left even after the job was closed."""
     prefix = layout.notes_prefix(source)
     for name in await finisher.output_bucket.names(prefix):
@@ -210,15 +209,27 @@ async def _clear_up(source: ObjectRef, finisher: Finisher) -> None:
     finisher.missing.forget_redone(source)
 
 
+async def erase_if_forgotten(source: ObjectRef, finisher: Finisher) -> bool:
+    """Erase all of a source that is gone, where its text is to go with it; tell whether it was so."""
+    if not await _has_lost_its_source(source, finisher):
+        return False
+    await erase(source, finisher)
+    return True
+
+
 async def erase(source: ObjectRef, finisher: Finisher) -> None:
-    """Delete whatever was made of this version: text, record, pages, notes, job. Doing it twice is safe."""
+    """Delete whatever was made of this version: text, record, pages, notes, job. Doing it twice is safe.
+
+    What an earlier version has left goes too: it stood only until this one's should take its place.
+    """
     bucket = finisher.output_bucket
     for name in (layout.document_record(source.name), layout.document_text(source.name)):
         info = await bucket.look(name)
-        if info and records.published_generation(info) == source.generation:
+        if info and 0 < records.published_generation(info) <= source.generation:
             await bucket.delete(name, if_generation=info.generation)
-    for name in await bucket.names(layout.pages_prefix(source)):
-        if layout.page_of(source, name):
+    for name in await bucket.names(layout.versions_prefix(source.name)):
+        version = layout.version_of(source.name, name)
+        if version and version <= source.generation:
             await bucket.delete(name)
     await close(source, finisher)
     log(Severity.INFO, "text deleted with its source", source=str(source))
@@ -254,8 +265,7 @@ async def _publish(
         await close(source, finisher)
         log(Severity.INFO, "document superseded", source=str(source), reason=str(superseded))
         return End.SUPERSEDED
-    if await _has_lost_its_source(source, finisher):
-        await erase(source, finisher)
+    if await erase_if_forgotten(source, finisher):
         return End.CLOSED
     await finisher.finished.publish([publication.event(record)])
     _log_finished(record)

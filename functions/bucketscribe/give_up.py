@@ -67,6 +67,9 @@ async def give_up(delivery: Delivery, house: GiveUp) -> GaveUp:
         await finish.check_page(task, standing, house.finisher)
         return GaveUp.DONE
     if opened is None:
+        # A last delivery may have left a note, or a deleted source's text, after the job was closed.
+        if not await finish.erase_if_forgotten(task.source, house.finisher):
+            await finish.clear_up(task.source, house.finisher)
         return GaveUp.CLOSED
     note = await _note(task, house)
     own = note.fault if is_spent(note, house.settings) else None

@@ -22,6 +22,8 @@ _PAGE_FILE = re.compile(r"([0-9]{5})\.md")
 
 _NOTE_FILE = re.compile(r"(.+)/([1-9][0-9]{0,19})/[0-9]{5}\.json", re.DOTALL)
 
+_PAGE_OF_VERSION = re.compile(r"([1-9][0-9]{0,19})/[0-9]{5}\.md")
+
 _JOB_FILE = re.compile(r"(.+)/([1-9][0-9]{0,19})\.json", re.DOTALL)
 
 
@@ -51,6 +53,18 @@ def page_of(source: ObjectRef, object_name: str) -> int | None:
 def jobs_prefix(name: str) -> str:
     """Give what the jobs of all versions of a source begin with, among others' whose names go on so."""
     return f"{JOBS_PREFIX}{name}/"
+
+
+def versions_prefix(name: str) -> str:
+    return f"pages/{name}/"
+
+
+def version_of(name: str, object_name: str) -> int | None:
+    """Tell which generation of a source an object is a page of; None when it is none of ours."""
+    prefix = versions_prefix(name)
+    own = object_name.startswith(prefix)
+    match = _PAGE_OF_VERSION.fullmatch(object_name.removeprefix(prefix)) if own else None
+    return int(match[1]) if match else None
 
 
 def job(source: ObjectRef) -> str:
