@@ -9,7 +9,7 @@ from tests.simulator.mutations import MUTATIONS, Mutation, hunt
 from tests.simulator.world import run
 
 # SEEDS runs in all, from FIRST on; with MINUTES on and on, until the time is up. The default range was chosen
-# because it holds: it is no fair sample. Of the first 10,000 seeds some do not hold yet, OPEN among them: there
+# because it holds: it is no fair sample. Of the first 10,000 some do not hold yet, OPEN among them: there
 # a copy on another instance leaves its note when the document is closed.
 SEEDS = int(os.environ.get("SEEDS") or 1_450)
 FIRST = int(os.environ.get("FIRST") or 8_200)
