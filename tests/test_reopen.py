@@ -89,11 +89,7 @@ async def test_its_duplicates_change_nothing_any_more(house: House) -> None:
     assert house.outbox.requests.total() <= 20
 
 
-@story
-async def test_one_that_dies_before_the_job_stands_is_mended_by_the_next_delivery(house: House) -> None:
-    last = await up_to_the_last(house)
-    give_up_while_read(house, last, elsewhere=True)
-
+async def _die_before_the_job_stands(house: House, last: PageTask) -> None:
     def die(verb: str, name: str) -> None:
         if verb == "write" and name.startswith("jobs/") and "a.pdf 3" in house.scribe.asked:
             house.line.at = None
@@ -103,6 +99,14 @@ async def test_one_that_dies_before_the_job_stands_is_mended_by_the_next_deliver
     with pytest.raises(InstanceDied):
         await house.read(last)
     house.restart()
+
+
+@story
+async def test_one_that_dies_before_the_job_stands_is_mended_by_the_next_delivery(house: House) -> None:
+    last = await up_to_the_last(house)
+    give_up_while_read(house, last, elsewhere=True)
+
+    await _die_before_the_job_stands(house, last)
     assert house.statuses() == ["ok", "ok", "failed"]
     assert await house.read(last, attempt=2) is End.FINISHED
     assert house.statuses() == ["ok", "ok", "ok"]
@@ -114,15 +118,7 @@ async def test_one_that_keeps_dying_is_mended_when_it_is_buried(house: House) ->
     last = await up_to_the_last(house)
     give_up_while_read(house, last, elsewhere=True)
 
-    def die(verb: str, name: str) -> None:
-        if verb == "write" and name.startswith("jobs/") and "a.pdf 3" in house.scribe.asked:
-            house.line.at = None
-            raise InstanceDied("gone")
-
-    house.line.at = die
-    with pytest.raises(InstanceDied):
-        await house.read(last)
-    house.restart()
+    await _die_before_the_job_stands(house, last)
     assert await house.bury(last) is GaveUp.DONE
     assert house.statuses() == ["ok", "ok", "ok"]
     house.assert_nothing_in_flight()
