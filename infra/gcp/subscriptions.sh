@@ -32,12 +32,7 @@ subscription() {
   else
     wanted+='|'
   fi
-  if found pubsub subscriptions describe "$name" --format='value(topic)' &&
-    [[ $FOUND != "projects/$PROJECT/topics/$topic" ]]; then
-    # Its topic was deleted, and one of the same name is another topic: nothing would ever come of it.
-    change cloud pubsub subscriptions delete "$name"
-  fi
-  if ! found pubsub subscriptions describe "$name" --format="value[separator='|'](
+  found pubsub subscriptions describe "$name" --format="value[separator='|'](
       topic,
       pushConfig.pushEndpoint,
       pushConfig.oidcToken.serviceAccountEmail,
@@ -48,7 +43,13 @@ subscription() {
       messageRetentionDuration,
       expirationPolicy.ttl,
       deadLetterPolicy.deadLetterTopic,
-      deadLetterPolicy.maxDeliveryAttempts)"; then
+      deadLetterPolicy.maxDeliveryAttempts)" || FOUND=
+  if [[ -n $FOUND && ${FOUND%%|*} != "projects/$PROJECT/topics/$topic" ]]; then
+    # Its topic was deleted, and one of the same name is another topic: nothing would ever come of it.
+    change cloud pubsub subscriptions delete "$name"
+    FOUND=
+  fi
+  if [[ -z $FOUND ]]; then
     change cloud pubsub subscriptions create "$name" --topic="$topic" "${settings[@]}"
   elif [[ $FOUND != "$wanted" ]]; then
     change cloud pubsub subscriptions update "$name" "${settings[@]}"
@@ -62,7 +63,7 @@ subscription() {
 step "Subscriptions"
 agent=service-$(project_number)@gcp-sa-pubsub.iam.gserviceaccount.com
 for door in on_page_task on_dead_letter; do
-  grant roles/run.invoker "serviceAccount:$(account_email "$PUSH_ACCOUNT")" \
+  grant roles/run.invoker "$(member "$PUSH_ACCOUNT")" \
     "run services" "$(function_name "$door")" --region="$REGION"
 done
 subscription "$EXPRESS_SUBSCRIPTION" "$EXPRESS_TOPIC" on_page_task "$DEAD_TOPIC"
