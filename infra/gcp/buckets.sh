@@ -77,6 +77,6 @@ bucket "$OUTPUT_BUCKET" "$rules"
 
 step "Who may read and write in them"
 for name in "$ON_UPLOAD_ACCOUNT" "$ON_PAGE_TASK_ACCOUNT" "$ON_DEAD_LETTER_ACCOUNT" "$SWEEP_ACCOUNT"; do
-  grant roles/storage.objectViewer "serviceAccount:$(account_email "$name")" "storage buckets" "gs://$INPUT_BUCKET"
-  grant roles/storage.objectUser "serviceAccount:$(account_email "$name")" "storage buckets" "gs://$OUTPUT_BUCKET"
+  grant roles/storage.objectViewer "$(member "$name")" "storage buckets" "gs://$INPUT_BUCKET"
+  grant roles/storage.objectUser "$(member "$name")" "storage buckets" "gs://$OUTPUT_BUCKET"
 done

@@ -97,9 +97,9 @@ for name in $FOUND; do
 done
 
 step "Rights on the project, and accounts"
-build=serviceAccount:$(account_email "$BUILD_ACCOUNT")
-deploy=serviceAccount:$(account_email "$DEPLOY_ACCOUNT")
-revoke roles/eventarc.eventReceiver "serviceAccount:$(account_email "$TRIGGER_ACCOUNT")" ''
+build=$(member "$BUILD_ACCOUNT")
+deploy=$(member "$DEPLOY_ACCOUNT")
+revoke roles/eventarc.eventReceiver "$(member "$TRIGGER_ACCOUNT")" ''
 revoke roles/logging.logWriter "$build" ''
 revoke roles/logging.logWriter "$deploy" ''
 revoke roles/run.developer "$deploy" ''

@@ -126,6 +126,7 @@ DEAD_SUBSCRIPTION=page-tasks-dead
 # A function is named after its door, in the way of Cloud Run, whose service it is.
 function_name() { printf 'bucketscribe-%s' "${1//_/-}"; }
 account_email() { printf '%s@%s.iam.gserviceaccount.com' "$1" "$PROJECT"; }
+member() { printf 'serviceAccount:%s' "$(account_email "$1")"; }
 
 ON_UPLOAD_ACCOUNT=bucketscribe-on-upload
 ON_PAGE_TASK_ACCOUNT=bucketscribe-on-page-task

@@ -71,7 +71,7 @@ settings_of() {
     --runtime=python312 \
     --entry-point="$1" \
     --source="$ROOT/functions" \
-    --service-account="$(account_email "bucketscribe-${1//_/-}")" \
+    --service-account="$(account_email "$(function_name "$1")")" \
     --build-service-account="projects/$PROJECT/serviceAccounts/$(account_email "$BUILD_ACCOUNT")" \
     --docker-repository="projects/$PROJECT/locations/$REGION/repositories/$REPOSITORY" \
     --memory="${MEMORY_MIB}Mi" \
@@ -110,7 +110,7 @@ deploy() {
       --format=none
   fi
   if [[ $door == on_upload ]]; then
-    grant roles/run.invoker "serviceAccount:$(account_email "$TRIGGER_ACCOUNT")" \
+    grant roles/run.invoker "$(member "$TRIGGER_ACCOUNT")" \
       "run services" "$name" --region="$REGION"
     deleted_trigger
   fi

@@ -28,5 +28,5 @@ if [[ $FOUND != "$wanted" ]]; then
     --location="$REGION" \
     --update-labels="$APPLIED_LABEL=$wanted"
 fi
-grant roles/artifactregistry.writer "serviceAccount:$(account_email "$BUILD_ACCOUNT")" \
+grant roles/artifactregistry.writer "$(member "$BUILD_ACCOUNT")" \
   "artifacts repositories" "$REPOSITORY" --location="$REGION"

@@ -21,14 +21,14 @@ account "$BUILD_ACCOUNT" "bucketscribe: builds run as this"
 
 step "What they may do on the project"
 number=$(project_number)
-grant roles/eventarc.eventReceiver "serviceAccount:$(account_email "$TRIGGER_ACCOUNT")" projects "$PROJECT"
-grant roles/logging.logWriter "serviceAccount:$(account_email "$BUILD_ACCOUNT")" projects "$PROJECT"
+grant roles/eventarc.eventReceiver "$(member "$TRIGGER_ACCOUNT")" projects "$PROJECT"
+grant roles/logging.logWriter "$(member "$BUILD_ACCOUNT")" projects "$PROJECT"
 
 # Builds read their source from buckets that Google makes with the first build, so there is nothing yet to grant it
 # on; the condition keeps the account out of all other buckets, above all those with the documents.
 CONDITION="resource.name.startsWith('projects/_/buckets/gcf-v2-sources-$number-$REGION/') || \
 resource.name.startsWith('projects/_/buckets/$STAGING_BUCKET/')" \
-  grant roles/storage.objectViewer "serviceAccount:$(account_email "$BUILD_ACCOUNT")" projects "$PROJECT"
+  grant roles/storage.objectViewer "$(member "$BUILD_ACCOUNT")" projects "$PROJECT"
 
 # Cloud Storage tells Eventarc of uploads through Pub/Sub, as an account of Google's own; asking for it makes it.
 found storage service-agent || FOUND=service-$number@gs-project-accounts.iam.gserviceaccount.com

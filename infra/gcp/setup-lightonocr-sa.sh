@@ -14,7 +14,7 @@ account "$GPU_ACCOUNT" "bucketscribe: the LightOnOCR service, which needs no rig
 if [[ -n $DRY_RUN ]] || found run services describe "$GPU_SERVICE" --region="$REGION" --format='value(status.url)'; then
   # on_upload and sweep wake it, on_page_task sends it pages.
   for name in "$ON_UPLOAD_ACCOUNT" "$ON_PAGE_TASK_ACCOUNT" "$SWEEP_ACCOUNT"; do
-    grant roles/run.invoker "serviceAccount:$(account_email "$name")" "run services" "$GPU_SERVICE" --region="$REGION"
+    grant roles/run.invoker "$(member "$name")" "run services" "$GPU_SERVICE" --region="$REGION"
   done
   for member in ${ARGUMENTS[@]+"${ARGUMENTS[@]}"}; do
     grant roles/run.invoker "$member" "run services" "$GPU_SERVICE" --region="$REGION"
