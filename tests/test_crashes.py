@@ -21,22 +21,13 @@ from bucketscribe.errors import (
     ModelRejected,
     ModelTimeout,
     PageRenderCrashed,
-    StorageUnavailable,
 )
-from tests.fakes.line import InstanceDied, seeded
+from tests.fakes.line import instance_gone, line_down, seeded
 from tests.fakes.scribe import answer
 from tests.house import House, build_house, words
 
 # More requests than a document of three pages makes on its whole way, even the hard one.
 _FAR = 400
-
-
-def _refused() -> Exception:
-    return StorageUnavailable("the line is down")
-
-
-def _died() -> Exception:
-    return InstanceDied("the instance is gone")
 
 
 def _easy(house: House) -> list[str]:
@@ -78,7 +69,7 @@ def _twice(house: House) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [1, 3])
-@pytest.mark.parametrize("error", [_refused, _died])
+@pytest.mark.parametrize("error", [line_down, instance_gone])
 @pytest.mark.parametrize("mode", ["before", "after"])
 @pytest.mark.parametrize("start", [_easy, _corrupt, _empty, _hard, _refused_by_model, _twice])
 def test_a_break_at_any_request_is_mended(
@@ -126,7 +117,7 @@ def test_any_weather_ends_with_every_page_accounted_for(  # noqa: PLR0917 - Hypo
     house = build_house(tmp_path, tries=tries, backoff_seconds=chance.choice([10.0, 3600.0, 90_000.0]))
     house.line.chance = seeded(seed)
     house.line.breaking_chance, house.line.delays = breaking, delays
-    house.line.error = _died if died else _refused
+    house.line.error = instance_gone if died else line_down
     for number, pages in enumerate(papers):
         upload = house.drop(f"{number}.pdf", pages)
         for _ in range(chance.randint(0, 2)):

@@ -8,7 +8,7 @@ from bucketscribe import finish
 from bucketscribe.errors import JunkMessage
 from bucketscribe.forget import Forgotten, forget
 from bucketscribe.model import ObjectRef, Retention
-from tests.fakes.line import InstanceDied
+from tests.fakes.line import InstanceDied, instance_gone
 from tests.house import House, asynchronous, build_house
 
 
@@ -122,7 +122,7 @@ async def test_an_event_seen_before_erases_what_its_dead_first_try_has_published
     house = following(tmp_path)
     upload = house.drop(data=b"")
     house.line.meanwhile("write", "documents/a.pdf.json", lambda: _gone_and_forgotten(house, upload.source))
-    house.line.error = lambda: InstanceDied("the instance is gone")
+    house.line.error = instance_gone
     with pytest.raises(InstanceDied):
         await house.take_in(upload)
     house.restart()

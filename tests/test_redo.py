@@ -17,7 +17,7 @@ from bucketscribe.model import PageFault, PageNote, PageTask
 from bucketscribe.redo import Wish, redo
 from bucketscribe.resume import Swept
 from bucketscribe.settings import PROFILES
-from tests.fakes.line import InstanceDied, seeded
+from tests.fakes.line import InstanceDied, instance_gone, line_down, seeded
 from tests.fakes.scribe import answer
 from tests.house import House, build_house, story, words
 
@@ -297,15 +297,7 @@ def test_a_redone_page_costs_the_same_in_a_document_of_any_length(
     house.assert_nothing_in_flight()
 
 
-def _refused() -> Exception:
-    return StorageUnavailable("the line is down")
-
-
-def _died() -> Exception:
-    return InstanceDied("the instance is gone")
-
-
-@pytest.mark.parametrize("error", [_refused, _died])
+@pytest.mark.parametrize("error", [line_down, instance_gone])
 @pytest.mark.parametrize("mode", ["before", "after"])
 def test_a_break_at_any_request_of_a_redo_is_mended(
     tmp_path: Path, mode: str, error: Callable[[], Exception]

@@ -13,7 +13,7 @@ from bucketscribe.forget import forget
 from bucketscribe.give_up import GaveUp
 from bucketscribe.model import PageFault, PageNote, PageRecord, PageStatus, PageTask, Retention
 from bucketscribe.reopen import reopen
-from tests.fakes.line import InstanceDied, seeded
+from tests.fakes.line import InstanceDied, instance_gone, line_down, seeded
 from tests.house import House, asynchronous, build_house, story, words
 
 SPENT = PageNote(page=3, calls=2, timeouts=2, fault=PageFault(code="model_timeout", message="too slow"))
@@ -199,15 +199,7 @@ async def test_one_finisher_who_dies_between_text_and_record_leaves_them_apart_o
     house.assert_published_as_it_stands()
 
 
-def _refused() -> Exception:
-    return StorageUnavailable("the line is down")
-
-
-def _died() -> Exception:
-    return InstanceDied("the instance is gone")
-
-
-@pytest.mark.parametrize("error", [_refused, _died])
+@pytest.mark.parametrize("error", [line_down, instance_gone])
 @pytest.mark.parametrize("mode", ["before", "after"])
 def test_a_break_at_any_request_of_a_late_page_is_mended(
     tmp_path: Path, mode: str, error: Callable[[], Exception]

@@ -24,6 +24,14 @@ class InstanceDied(Exception):
     """The process is gone in the middle of its work; no error of the house's."""
 
 
+def line_down() -> Exception:
+    return StorageUnavailable("the line is down")
+
+
+def instance_gone() -> Exception:
+    return InstanceDied("the instance is gone")
+
+
 class Line:
     """Numbers the requests from 1, in the order in which they set out.
 
@@ -41,7 +49,7 @@ class Line:
         self.breaking_chance = 0.0
         self.chance = seeded(0)
         self.delays = 0
-        self.error: Callable[[], Exception] = lambda: StorageUnavailable("the line is down")
+        self.error: Callable[[], Exception] = line_down
         self.at: Callable[[str, str], object] | None = None
         self.dead = False
         self.busiest: dict[str, int] = {}
@@ -60,7 +68,7 @@ class Line:
     async def carry(self, verb: str, name: str, request: Callable[[], Awaitable[T]]) -> T:
         """Make one request, or fail it."""
         if self.dead:
-            raise InstanceDied("the instance is gone")
+            raise instance_gone()
         self.requests += 1
         self.log.append((verb, name))
         broken = self.breaks.get(self.requests) or self._by_chance()
