@@ -52,7 +52,7 @@ def buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "BUCKETSCRIBE_INPUT_BUCKET": "in",
         "BUCKETSCRIBE_OUTPUT_BUCKET": "out",
         "BUCKETSCRIBE_OCR_URL": f"http://127.0.0.1:{free_port()}",
-        "BUCKETSCRIBE_PAGE_SECONDS": "3",
+        "BUCKETSCRIBE_PAGE_SECONDS": "6",
         "BUCKETSCRIBE_CALL_RESERVE_SECONDS": "2",
         "FUNCTION_TARGET": "",
         "TMPDIR": str(tmp_path),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bucketscribe import completion, finish, layout, ledger, records
+from bucketscribe import completion, finish, layout, ledger, patience, records
 from bucketscribe.completion import MissingPages
 from bucketscribe.errors import ModelTimeout, PublishFailed, StorageUnavailable
 from bucketscribe.finish import End
@@ -190,7 +190,7 @@ async def test_only_the_documents_own_notes_are_taken_away(house: House) -> None
 
 
 @story
-async def test_a_note_kept_after_the_document_was_finished_goes_with_the_next_delivery(house: House) -> None:
+async def test_a_note_kept_after_the_document_was_finished_goes_with_a_sweep(house: House) -> None:
     """A page is given up and its document finished while the model still has it; then the call times out."""
     last = await up_to_the_last(house)
     house.scribe.will_say(3, ModelTimeout("late"))
@@ -206,6 +206,8 @@ async def test_a_note_kept_after_the_document_was_finished_goes_with_the_next_de
         await house.read(last)
     assert await house.read(last, attempt=2) is End.CLOSED
     assert house.statuses() == ["ok", "ok", "failed"]
+    house.clock.advance(patience.QUIET.total_seconds())
+    await house.sweep()
     house.assert_nothing_in_flight()
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from bucketscribe import finish
 from bucketscribe.errors import JunkMessage
+from bucketscribe.finish import End
 from bucketscribe.forget import Forgotten, forget
 from bucketscribe.model import ObjectRef, Retention
 from tests.fakes.line import InstanceDied, instance_gone
@@ -128,6 +129,22 @@ async def test_an_event_seen_before_erases_what_its_dead_first_try_has_published
     house.restart()
     assert "documents/a.pdf.json" in house.outbox.listing
     await house.take_in(upload)
+    assert house.outbox.listing == []
+
+
+@asynchronous
+async def test_where_it_follows_a_late_task_of_a_forgotten_source_writes_no_page(tmp_path: Path) -> None:
+    """Whoever wrote one might die before it is erased, and nobody would come again."""
+    house = following(tmp_path)
+    house.drop(pages=1)
+    await house.take_in(house.post.pop().content)  # type: ignore[arg-type]
+    (task,) = house.tasks()
+    house.inbox.drop("a.pdf")
+    await forget(task.source, house.give_up.finisher)
+    house.restart()
+    before = len(house.line.log)
+    assert await house.read(task) is End.CLOSED
+    assert "write" not in [verb for verb, _ in house.line.log[before:]]
     assert house.outbox.listing == []
 
 

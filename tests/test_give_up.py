@@ -1,16 +1,26 @@
 """A dead-lettered task becomes a failed page, or is parked."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from bucketscribe import layout, ledger, records
-from bucketscribe.errors import AuthDenied, JunkMessage, LightOnOCRError, ModelBusy, PublishFailed
+from bucketscribe.errors import (
+    AuthDenied,
+    JunkMessage,
+    LightOnOCRError,
+    ModelBusy,
+    ModelTimeout,
+    PublishFailed,
+    StorageUnavailable,
+)
 from bucketscribe.finish import End
 from bucketscribe.give_up import GaveUp
 from bucketscribe.model import Lane, ObjectRef, PageFault, PageNote, PageRecord, PageStatus, PageTask
+from bucketscribe.resume import Swept
 from tests.house import House, build_house, story, words
 
 DAY = timedelta(days=1).total_seconds()
@@ -200,11 +210,92 @@ async def test_a_note_that_nobody_can_read_keeps_no_page_from_its_end(house: Hou
     assert house.statuses() == ["ok", "failed"]
 
 
+# Copies.
+
+
 @story
-async def test_a_note_left_after_the_document_was_closed_goes_with_its_dead_letter(house: House) -> None:
-    """A copy has ended the page while the last delivery was still at it, which then was refused."""
-    (only,) = await tasks_of(house, pages=1)
-    await house.read(only)
-    house.outbox.put(layout.note(only.source, 1), b"{}")
-    assert await house.bury(only) is GaveUp.CLOSED
-    house.assert_nothing_in_flight()
+async def test_a_dead_letter_that_comes_twice_is_parked_once(house: House) -> None:
+    first, _ = await tasks_of(house)
+    house.clock.advance(DAY)
+    assert [await house.bury(first), await house.bury(first)] == [GaveUp.PARKED, GaveUp.COPY]
+    (again,) = house.tasks()
+    assert again == replace(first, sent_at=house.clock.now())
+
+
+@pytest.mark.parametrize("earlier_first", [True, False])
+@story
+async def test_copies_become_one_again_when_they_die_next(house: House, earlier_first: bool) -> None:
+    """The answer to a parking was lost, or its note could not be written: then two are on their way."""
+    first, _ = await tasks_of(house)
+    house.clock.advance(DAY)
+
+    async def refused() -> None:
+        raise StorageUnavailable("the note was not written")
+
+    house.line.meanwhile("write", layout.note(first.source, 1), refused)
+    with pytest.raises(StorageUnavailable):
+        await house.bury(first)
+    house.clock.advance(60)
+    assert await house.bury(first) is GaveUp.PARKED
+    earlier, later = house.tasks()
+    house.clock.advance(DAY)
+    order = (earlier, later) if earlier_first else (later, earlier)
+    ends = {each.sent_at: await house.bury(each) for each in order}
+    assert ends == {earlier.sent_at: GaveUp.COPY, later.sent_at: GaveUp.PARKED}
+    assert len(house.tasks()) == 1
+
+
+@story
+async def test_a_task_that_the_sweep_sent_after_a_parking_is_no_copy(house: House) -> None:
+    """The parked one may have been lost: that is why the sweep sent another."""
+    first, _ = await tasks_of(house)
+    house.clock.advance(60)
+    assert await house.bury(first) is GaveUp.PARKED
+    house.tasks()
+    house.clock.advance(DAY)
+    assert await house.sweep() == {Swept.RESUMED: 1}
+    swept = next(each for each in house.tasks() if each.page == 1)
+    house.clock.advance(60)
+    assert await house.bury(swept) is GaveUp.PARKED
+    assert [each.page for each in house.tasks()] == [1]
+
+
+@story
+async def test_a_task_of_a_version_that_did_not_say_when_it_was_sent_is_parked_until_another_is(
+    house: House,
+) -> None:
+    first, _ = await tasks_of(house)
+    old = replace(first, sent_at=None)
+    assert await house.bury(old) is GaveUp.PARKED
+    assert await house.bury(old) is GaveUp.COPY
+
+
+@story
+async def test_two_who_park_a_page_at_once_leave_a_note_of_the_later_task(house: House) -> None:
+    first, _ = await tasks_of(house)
+    house.clock.advance(DAY)
+    at_first = house.clock.now()
+
+    async def another() -> None:
+        house.clock.advance(60)
+        assert await house.bury(first) is GaveUp.PARKED
+
+    house.line.meanwhile("write", layout.note(first.source, 1), another)
+    assert await house.bury(first) is GaveUp.PARKED
+    stored = house.outbox.get(layout.note(first.source, 1))
+    assert stored
+    note = records.decode_note(stored.data)
+    assert note
+    assert note.parked_at == house.clock.now() > at_first
+    assert len(house.tasks()) == 2
+
+
+@story
+async def test_what_a_page_has_used_up_and_when_it_was_parked_stand_in_one_note(house: House) -> None:
+    first, _ = await tasks_of(house)
+    note = PageNote(page=1, calls=1, timeouts=1, fault=PageFault(code="model_timeout", message="once"))
+    house.outbox.put(layout.note(first.source, 1), records.encode_note(note))
+    assert await house.bury(first) is GaveUp.PARKED
+    house.scribe.will_say(1, ModelTimeout("twice"))
+    assert await house.read(house.tasks()[0], attempt=2) is End.WAITING
+    assert await ledger.look(house.outbox, first.source, 1)

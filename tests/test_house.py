@@ -34,10 +34,10 @@ FLOORS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"storage", "publisher", "identity", "lightonocr_client", "render_pool"}),
-    frozenset({"jobs", "ledger", "publication", "asking", "rejects"}),
-    frozenset({"drawing", "completion", "patience", "reopen"}),
+    frozenset({"jobs", "ledger", "notes", "publication", "rejects"}),
+    frozenset({"asking", "drawing", "completion", "patience", "reopen"}),
     frozenset({"finish"}),
-    frozenset({"fan_out", "transcribe", "give_up", "forget", "redo"}),
+    frozenset({"fan_out", "transcribe", "give_up", "forget", "redo", "strays"}),
     frozenset({"resume"}),
 )
 

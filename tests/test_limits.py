@@ -164,7 +164,7 @@ def test_a_document_of_more_pages_than_set_goes_bulk(tmp_path: Path) -> None:
     profile = house.settings.model_profile
     job = Job(upload=house.drop(), state=JobState.PLANNED, profile=profile, received_at=received, pages=2)
     assert lane_of(job, house.settings) is Lane.EXPRESS
-    assert task_of(replace(job, pages=3), 1, house.settings).lane is Lane.BULK
+    assert task_of(replace(job, pages=3), 1, house.settings, received).lane is Lane.BULK
 
 
 @asynchronous

@@ -36,10 +36,18 @@ TASK = {
     "profile": "lightonocr-2-1b",
     "edition": 0,
     "trace": "",
+    "sent_at": "2026-11-01T12:00:00+00:00",
 }
 
 SOURCE = ObjectRef(bucket="in", name="x/a.pdf", generation=17)
-PAGE_TASK = PageTask(source=SOURCE, page=7, pages=120, lane=Lane.BULK, profile="lightonocr-2-1b")
+PAGE_TASK = PageTask(
+    source=SOURCE,
+    page=7,
+    pages=120,
+    lane=Lane.BULK,
+    profile="lightonocr-2-1b",
+    sent_at=datetime(2026, 11, 1, 12, tzinfo=UTC),
+)
 
 words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
 generations = st.integers(1, 2**63 - 1)
@@ -53,6 +61,7 @@ tasks = st.integers(1, 99_999).flatmap(
         profile=words,
         edition=st.integers(0, 1000),
         trace=st.text(st.characters(codec="utf-8"), max_size=40),
+        sent_at=st.none() | st.datetimes(timezones=st.just(UTC)),
     )
 )
 

@@ -2,6 +2,7 @@
 
     doors      main.py          on_upload, on_page_task, on_dead_letter, sweep: wiring, error -> HTTP status
     the round  resume           what the sweep does: a job that stopped moves again, through the deeds below
+               strays           and notes that have outlived their job go
     deeds      fan_out          an uploaded object becomes a job and its page tasks
                transcribe       a page task becomes a page object
                give_up          a dead-lettered task becomes a failed page, or is parked
@@ -15,7 +16,8 @@
                ledger           page objects: written once, replaced only by better ones
                publication      a finished document put before its readers: text, record, event
                drawing          a page's image: fetched and drawn in its turn, within the budget
-               asking           the model asked for one page until an answer may stand; notes
+               asking           the model asked for one page until an answer may stand
+               notes            one object a difficult page in flight: what its tries have used up
                rejects          what could not be understood, kept under rejected/
     walls      storage          google.cloud.storage
                publisher        google.cloud.pubsub_v1

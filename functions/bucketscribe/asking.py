@@ -7,7 +7,7 @@ on from there. A service that is busy, cold or away costs nothing here.
 
 from dataclasses import dataclass, replace
 
-from bucketscribe import layout, quality, records
+from bucketscribe import notes, quality
 from bucketscribe.budget import Budget
 from bucketscribe.errors import ModelRejected, ModelTimeout, OutOfTime, WriteConflict
 from bucketscribe.model import ObjectRef, PageFault, PageImage, PageNote, PageText, Profile
@@ -42,13 +42,12 @@ class Asking:
     def __init__(
         self, source: ObjectRef, page: int, *, bucket: Bucket, settings: Settings, edition: int = 0
     ) -> None:
-        self._name = layout.note(source, page)
+        self._source = source
         self._bucket = bucket
         self._settings = settings
-        self._generation = 0
-        self._kept = self._note = PageNote(page=page, edition=edition)
+        self._kept = notes.blank(page, edition)
+        self._note = self._kept.note
         self._recalled = False
-        self._is_outdated = False
 
     @property
     def calls(self) -> int:
@@ -57,35 +56,23 @@ class Asking:
 
     async def recall(self) -> None:
         """Read the note that an earlier delivery may have left; of another edition only its place counts."""
-        stored = await self._bucket.read(self._name)
+        kept = await notes.read(self._source, self._note.page, self._note.edition, self._bucket)
+        spent = self._spent()
         self._recalled = True
-        if stored:
-            spent = self._spent()
-            edition = self._note.edition
-            blank = PageNote(page=self._note.page, edition=edition)
-            kept = records.decode_note(stored.data) or blank
-            self._kept = kept if kept.edition == edition else blank
-            self._is_outdated = kept.edition > edition
-            self._generation = stored.info.generation
-            self._note = replace(
-                self._kept,
-                calls=self._kept.calls + spent.calls,
-                timeouts=self._kept.timeouts + spent.timeouts,
-                fault=spent.fault or self._kept.fault,
-            )
+        self._kept = kept
+        self._note = replace(
+            kept.note,
+            calls=kept.note.calls + spent.calls,
+            timeouts=kept.note.timeouts + spent.timeouts,
+            fault=spent.fault or kept.note.fault,
+        )
 
     async def remember(self) -> None:
         """Keep what this delivery used up, if it did; beside what somebody else has kept meanwhile."""
-        while self._note != self._kept and not self._is_outdated:
+        while self._note != self._kept.note and not self._kept.is_outdated:
             try:
-                await self._bucket.write(
-                    self._name,
-                    records.encode_note(self._note),
-                    content_type=records.JSON,
-                    if_generation=self._generation,
-                )
+                await notes.write(self._source, self._note, self._kept.generation, self._bucket)
             except WriteConflict:
-                self._generation = 0
                 await self.recall()
             else:
                 return
@@ -131,10 +118,11 @@ class Asking:
 
     def _spent(self) -> PageNote:
         """Tell what this delivery has used up beyond what was kept."""
+        kept = self._kept.note
         return PageNote(
             page=self._note.page,
             edition=self._note.edition,
-            calls=self._note.calls - self._kept.calls,
-            timeouts=self._note.timeouts - self._kept.timeouts,
-            fault=self._note.fault if self._note.fault != self._kept.fault else None,
+            calls=self._note.calls - kept.calls,
+            timeouts=self._note.timeouts - kept.timeouts,
+            fault=self._note.fault if self._note.fault != kept.fault else None,
         )

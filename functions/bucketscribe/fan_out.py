@@ -7,6 +7,7 @@ finds its page done.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
@@ -113,7 +114,7 @@ def lane_of(job: Job, settings: Settings) -> Lane:
     return Lane.EXPRESS if (job.pages or 0) <= settings.express_pages else Lane.BULK
 
 
-def task_of(job: Job, page: int, settings: Settings) -> PageTask:
+def task_of(job: Job, page: int, settings: Settings, sent_at: datetime) -> PageTask:
     """Make a planned document's task for one page."""
     return PageTask(
         source=job.source,
@@ -123,6 +124,7 @@ def task_of(job: Job, page: int, settings: Settings) -> PageTask:
         profile=job.profile.name,
         edition=job.edition_of(page),
         trace=job.upload.trace,
+        sent_at=sent_at,
     )
 
 
@@ -232,7 +234,8 @@ async def _plan(opened: OpenJob, facts: DocumentFacts, house: FanOut) -> OpenJob
 
 async def _publish(opened: OpenJob, numbers: Sequence[int], house: FanOut) -> None:
     """Publish the tasks of these pages; then the job may say that all are out."""
-    tasks = [task_of(opened.job, page, house.settings) for page in numbers]
+    now = house.finisher.clock.now()
+    tasks = [task_of(opened.job, page, house.settings, now) for page in numbers]
     express = lane_of(opened.job, house.settings) is Lane.EXPRESS
     await (house.express if express else house.bulk).publish([task_message(task) for task in tasks])
     if opened.job.state is not JobState.PUBLISHED:

@@ -140,8 +140,7 @@ async def _finish(source: ObjectRef, finisher: Finisher) -> End:
     while True:
         opened = await jobs.read(source, finisher.output_bucket)
         if opened is None:
-            if published is None:
-                await clear_up(source, finisher)
+            _forget_missing(source, finisher)
             return End.CLOSED if published is None else End.FINISHED
         job = opened.job
         standing = await publication.look(source, finisher.output_bucket)
@@ -200,11 +199,16 @@ async def close(source: ObjectRef, finisher: Finisher) -> None:
 
 
 async def clear_up(source: ObjectRef, finisher: Finisher) -> None:
-    """Delete the document's own notes, which a late delivery may have left even after the job was closed."""
+    """Delete the document's own notes; one that a late delivery leaves after this, the sweep deletes."""
     prefix = layout.notes_prefix(source)
     for name in await finisher.output_bucket.names(prefix):
         if "/" not in name.removeprefix(prefix):
             await finisher.output_bucket.delete(name)
+    _forget_missing(source, finisher)
+
+
+def _forget_missing(source: ObjectRef, finisher: Finisher) -> None:
+    """Remember of a closed document that nothing is missing."""
     finisher.missing.remember(source, completion.NONE_MISSING)
     finisher.missing.forget_redone(source)
 

@@ -4,14 +4,19 @@ What killed it decides. The page's own fault, which by its note has used up the 
 ends failed with it. An infrastructure's fault, which leaves no such note: the task is published again, and
 again, for as long as the job is young. An outage, a wrong audience or a missing quota must not turn pages
 into failures, not even over a long weekend.
+
+Every dead letter may come twice, and one that was parked may come again because its acknowledgement was lost:
+through days of outage the copies would multiply. So the note says with which task the page was last parked,
+and a dead letter that was sent before that one is let go: a later copy is on its way.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
-from bucketscribe import finish, jobs, layout, ledger, markdown, records
+from bucketscribe import finish, jobs, ledger, markdown, notes
 from bucketscribe.asking import is_spent
+from bucketscribe.errors import WriteConflict
 from bucketscribe.finish import Finisher
 from bucketscribe.logs import Severity, log
 from bucketscribe.messages import task_message
@@ -26,6 +31,7 @@ from bucketscribe.model import (
     PageStatus,
     PageTask,
 )
+from bucketscribe.notes import OpenNote
 from bucketscribe.ports import Topic
 from bucketscribe.settings import Settings
 
@@ -35,10 +41,11 @@ _UNPUBLISHED = "not all tasks could be published; the logs of on_upload and swee
 
 
 class GaveUp(StrEnum):
-    """What became of a dead letter."""
+    """What became of a dead letter. `copy`: a later task of its page is on its way."""
 
     FAILED = "failed"
     PARKED = "parked"
+    COPY = "copy"
     DONE = "done"
     CLOSED = "closed"
 
@@ -67,16 +74,15 @@ async def give_up(delivery: Delivery, house: GiveUp) -> GaveUp:
         await finish.check_page(task, standing, house.finisher)
         return GaveUp.DONE
     if opened is None:
-        # A last delivery may have left a note, or a deleted source's text, after the job was closed.
-        if not await finish.erase_if_forgotten(task.source, house.finisher):
-            await finish.clear_up(task.source, house.finisher)
+        # A last delivery may have left a deleted source's text after the job was closed.
+        await finish.erase_if_forgotten(task.source, house.finisher)
         return GaveUp.CLOSED
-    note = await _note(task, house)
+    kept = await notes.read(task.source, task.page, task.edition, bucket)
+    note = kept.note
     own = note.fault if is_spent(note, house.settings) else None
     fault = own or (_exhausted(opened.job, note, house, _REFUSED) if is_overdue(opened.job, house) else None)
     if fault is None:
-        await _park(delivery, house)
-        return GaveUp.PARKED
+        return await _park(task, kept, house)
     await _end(task, fault, note, house)
     await finish.check(task.source, task.pages, task.page, house.finisher)
     return GaveUp.FAILED
@@ -92,15 +98,9 @@ async def end_overdue(task: PageTask, job: Job, house: GiveUp) -> None:
 
     Raises CloudError.
     """
-    note = await _note(task, house)
+    note = (await notes.read(task.source, task.page, task.edition, house.finisher.output_bucket)).note
     why = _REFUSED if job.state is JobState.PUBLISHED else _UNPUBLISHED
     await _end(task, _exhausted(job, note, house, why), note, house)
-
-
-async def _note(task: PageTask, house: GiveUp) -> PageNote:
-    stored = await house.finisher.output_bucket.read(layout.note(task.source, task.page))
-    note = records.decode_note(stored.data) if stored else None
-    return note if note and note.edition == task.edition else PageNote(page=task.page, edition=task.edition)
 
 
 def _age(job: Job, house: GiveUp) -> timedelta:
@@ -113,10 +113,14 @@ def _exhausted(job: Job, note: PageNote, house: GiveUp, why: str) -> PageFault:
     return note.fault or PageFault(code="attempts_exhausted", message=message)
 
 
-async def _park(delivery: Delivery, house: GiveUp) -> None:
-    task = delivery.task
+async def _park(task: PageTask, kept: OpenNote, house: GiveUp) -> GaveUp:
+    """Publish the task again, unless that has been done since it was sent; then say so in the page's note."""
+    if kept.is_outdated or _is_copy(task, kept.note):
+        return GaveUp.COPY
+    again = replace(task, sent_at=house.finisher.clock.now())
     topic = house.express if task.lane is Lane.EXPRESS else house.bulk
-    await topic.publish([task_message(task)])
+    await topic.publish([task_message(again)])
+    await _remember_parked(again, kept, house)
     log(
         Severity.ERROR,
         "page parked after all its delivery attempts: the fault is not the page's own",
@@ -125,6 +129,25 @@ async def _park(delivery: Delivery, house: GiveUp) -> None:
         code="attempts_exhausted",
         trace=task.trace or None,
     )
+    return GaveUp.PARKED
+
+
+def _is_copy(task: PageTask, note: PageNote) -> bool:
+    """Tell whether the page was parked with a task sent later; one that does not say when is an old one."""
+    return note.parked_at is not None and (task.sent_at is None or task.sent_at < note.parked_at)
+
+
+async def _remember_parked(parked: PageTask, kept: OpenNote, house: GiveUp) -> None:
+    """Write into the page's note with which task it was parked, if with none later. Raises CloudError."""
+    bucket = house.finisher.output_bucket
+    while not (kept.is_outdated or _is_copy(parked, kept.note)):
+        note = replace(kept.note, parked_at=parked.sent_at)
+        try:
+            await notes.write(parked.source, note, kept.generation, bucket)
+        except WriteConflict:
+            kept = await notes.read(parked.source, parked.page, parked.edition, bucket)
+        else:
+            return
 
 
 async def _end(task: PageTask, fault: PageFault, note: PageNote, house: GiveUp) -> None:

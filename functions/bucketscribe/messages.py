@@ -82,6 +82,7 @@ class _Task(msgspec.Struct, kw_only=True):
     profile: Annotated[str, Meta(min_length=1, max_length=256)]
     edition: Annotated[int, Meta(ge=0, le=2**31)] = 0
     trace: Annotated[str, Meta(max_length=_TRACE_LIMIT)] = ""
+    sent_at: _Moment | None = None
 
 
 def read_upload(data: object, *, trace: str = "") -> Upload:
@@ -132,6 +133,7 @@ def task_message(task: PageTask) -> Message:
         "profile": task.profile,
         "edition": task.edition,
         "trace": task.trace,
+        "sent_at": task.sent_at.isoformat() if task.sent_at else None,
     }
     return Message(data=_json(body), attributes={"lane": task.lane.value, "schema": PAGE_TASK_SCHEMA})
 
@@ -180,6 +182,7 @@ def _task(data: bytes) -> PageTask:
         profile=task.profile,
         edition=task.edition,
         trace=task.trace,
+        sent_at=task.sent_at,
     )
 
 

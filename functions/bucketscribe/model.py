@@ -157,7 +157,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageTask:
-    """One page to be read. `edition` rises with every redo of the document; 0 is the first."""
+    """One page to be read. `edition` rises with every redo of the document; 0 is the first. `sent_at` is when
+    this task was made: of two for the same page the later one is the copy that counts.
+    """
 
     source: ObjectRef
     page: int
@@ -166,6 +168,7 @@ class PageTask:
     profile: str
     edition: int = 0
     trace: str = ""
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +268,8 @@ class PageRecord:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageNote:
     """What was tried on a difficult page in an edition, kept between deliveries. `calls` are model calls that
-    the page has used up, `timeouts` those of them that ran out of time; `fault` is the page's own last one.
+    the page has used up, `timeouts` those of them that ran out of time; `fault` is the page's own last one;
+    `parked_at` is the `sent_at` of the task with which it was last parked.
     """
 
     page: int
@@ -273,6 +277,7 @@ class PageNote:
     timeouts: int = 0
     fault: PageFault | None = None
     edition: int = 0
+    parked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

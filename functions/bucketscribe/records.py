@@ -85,6 +85,8 @@ def decode_note(data: bytes) -> PageNote | None:
         note = msgspec.json.decode(data, type=PageNote)
     except _UNREADABLE:
         return None
+    if note.parked_at and note.parked_at.tzinfo is None:
+        return None
     return note if note.page > 0 and note.calls >= 0 and note.timeouts >= 0 else None
 
 

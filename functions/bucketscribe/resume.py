@@ -23,7 +23,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from bucketscribe import completion, crew, fan_out, finish, give_up, jobs, ledger, patience
+from bucketscribe import completion, crew, fan_out, finish, give_up, jobs, ledger, patience, strays
 from bucketscribe.errors import AttemptsExhausted, BucketscribeError, CloudError, WriteConflict
 from bucketscribe.fan_out import FannedOut, FanOut
 from bucketscribe.finish import End
@@ -82,7 +82,8 @@ class Resume:
 
 
 async def resume(house: Resume) -> Counter[Swept]:
-    """Look at every job and move those that stopped; count them by what became of them.
+    """Look at every job and move those that stopped, and delete notes that are left; count the jobs by what
+    became of them.
 
     One job's trouble is logged and stops no other. Raises CloudError when the jobs cannot be listed, and
     errors that are not ours, when all else is done.
@@ -93,7 +94,8 @@ async def resume(house: Resume) -> Counter[Swept]:
     seconds = round(house.fan_out.finisher.clock.monotonic() - started, 3)
     counts = {outcome.value: number for outcome, number in sweep.counts.items()}
     severity = Severity.WARNING if sweep.counts[Swept.LEFT] else Severity.INFO
-    log(severity, "jobs swept", jobs=sweep.counts.total(), seconds=seconds, **counts)
+    more = {"notes_deleted": sweep.notes_deleted} if sweep.notes_deleted else {}
+    log(severity, "jobs swept", jobs=sweep.counts.total(), seconds=seconds, **counts, **more)
     return sweep.counts
 
 
@@ -108,6 +110,7 @@ class _Sweep:
         self._copies = patience.Copies()
         self._warm_up = WarmUp(house.fan_out.reader)
         self.counts: Counter[Swept] = Counter()
+        self.notes_deleted = 0
 
     async def run(self, deadline: float) -> None:
         """Read the jobs, then move them in turn; reading has half the time.
@@ -124,6 +127,8 @@ class _Sweep:
             await crew.do_all(
                 lines, lambda line: self._each(line.jobs, self._move, deadline, line.at_once), len(lines)
             )
+        in_flight = {each.source for each in listed}
+        self.notes_deleted = await strays.clear(in_flight, self._finisher, deadline)
 
     def _turned(self, listed: Sequence[ListedJob]) -> list[ListedJob]:
         """Begin elsewhere in every sweep, so that those left for lack of time are not left every time."""
@@ -242,7 +247,7 @@ class _Sweep:
         return marked
 
     async def _give_up(self, job: Job, page: int) -> None:
-        task = fan_out.task_of(job, page, self._house.fan_out.settings)
+        task = fan_out.task_of(job, page, self._house.fan_out.settings, self._now())
         await give_up.end_overdue(task, job, self._house.give_up)
 
     def _stuck(self, job: Job, missing: int) -> Swept:

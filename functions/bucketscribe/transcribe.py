@@ -141,7 +141,7 @@ class _Reading:
         return await ledger.ended(self._house.finisher.output_bucket, self._task)
 
     async def end(self) -> _Ended | None:
-        """Bring the page to its end; None when somebody else did so meanwhile."""
+        """Bring the page to its end; None when somebody else did so meanwhile, or all of it is forgotten."""
         if self._delivery.attempt != 1:
             await self._asking.recall()
         try:
@@ -149,6 +149,8 @@ class _Reading:
         except RenderError as error:
             return await self._without_image(error)
         except SourceGone as error:
+            if await finish.erase_if_forgotten(self._task.source, self._house.finisher):
+                return None
             return self._failed(PageFault(code=error.code, message=str(error)))
         except (OutOfTime, LightOnOCRError, CloudError):
             await self._asking.remember()

@@ -42,7 +42,9 @@ def the_last_page_finishes_its_document(world: "World", letter: "Letter") -> Bre
 
 
 def an_acknowledged_letter_left_its_result(world: "World", letter: "Letter") -> Breaches:
-    """Nothing is acknowledged before its result is durable: a job or an answer, a page, a task sent again."""
+    """Nothing is acknowledged before its result is durable: a job or an answer, a page, a task sent again by
+    this letter, or later than the one that it carries.
+    """
     source = letter.source
     if world.is_superseded(source) or world.is_forgotten(source.name):
         return
@@ -51,7 +53,8 @@ def an_acknowledged_letter_left_its_result(world: "World", letter: "Letter") -> 
         if letter.kind == "finalized" and not stands and not world.watch.job_stands(source):
             yield f"{letter} is acknowledged, and neither its job nor its record stands"
     elif world.watch.job_stands(source) and not world.outbox.get(layout.page(source, letter.page)):
-        again = any(each.letter is letter for each in world.watch.publications[source, letter.page])
+        sent = world.watch.publications[source, letter.page]
+        again = any(each.letter is letter or each.made_at > letter.made_at for each in sent)
         if letter.door == "on_page_task" or not again:
             yield f"{letter} is acknowledged, and its page has not ended"
 

@@ -3,7 +3,7 @@ after a refusal or without an answer, while the first try may still run; to the 
 """
 
 import asyncio
-from collections import Counter
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 # How long Eventarc and Pub/Sub keep what nobody takes.
 _KEPT_SECONDS = {"on_upload": DAY, "on_page_task": 7 * DAY, "on_dead_letter": 7 * DAY}
 _STATUS_OK = 204
-# Each copy of a dead letter sends a page's task again, and may come to be a dead letter once more: so many
-# copies of a page's show all there is to see, and more of them double without end.
-_DEAD_COPIES = 3
 
 
 @dataclass(kw_only=True, eq=False)
@@ -39,6 +36,11 @@ class Letter:
     forgets: bool = False
     instance: "Instance | None" = field(default=None, repr=False)
 
+    @property
+    def made_at(self) -> str:
+        """When the page task that it carries was made, in a form that sorts."""
+        return str(json.loads(self.content)["sent_at"])
+
     def __str__(self) -> str:
         what = f"page {self.page}" if self.page else self.kind
         return f"{self.door} {what} of {self.source.name}#{self.source.generation % 1000} ({self.number})"
@@ -50,7 +52,6 @@ class Post:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._numbers = 0
-        self._dead_copies: Counter[tuple[ObjectRef, int]] = Counter()
         self.out: dict[int, Letter] = {}
         self.tries: list[Letter] = []
 
@@ -84,9 +85,9 @@ class Post:
         attempt = 0
         while world.monotonic() - letter.sent_at < _KEPT_SECONDS[letter.door]:
             attempt += 1
-            if self._slips(habits.twice, letter):
+            if world.happens(habits.twice):
                 world.begin(self._deliver(letter, attempt, world.chance.uniform(0, 20)))
-            if await self._deliver(letter, attempt) and not self._slips(habits.ack_lost, letter):
+            if await self._deliver(letter, attempt) and not world.happens(habits.ack_lost):
                 break
             if letter.door == "on_page_task" and attempt >= habits.attempts:
                 self._bury(letter)
@@ -99,18 +100,9 @@ class Post:
 
     def _bury(self, letter: Letter) -> None:
         self._world.watch.note("post", f"buries {letter}")
-        copies = 2 if self._slips(self._world.plan.habits.twice, letter, dead=True) else 1
+        copies = 2 if self._world.happens(self._world.plan.habits.twice) else 1
         for _ in range(copies):
             self.send("on_dead_letter", letter.content, letter.source, page=letter.page)
-
-    def _slips(self, chance: float, letter: Letter, *, dead: bool = False) -> bool:
-        """Tell whether the post makes a copy too many."""
-        page = letter.source, letter.page
-        if letter.door == "on_upload" or self._dead_copies[page] < _DEAD_COPIES:
-            slips = self._world.happens(chance)
-            self._dead_copies[page] += slips and (dead or letter.door == "on_dead_letter")
-            return slips
-        return False
 
     async def _deliver(self, letter: Letter, attempt: int, after: float = 0.0) -> bool:
         """Deliver once; tell whether it was acknowledged as far as the post has heard."""
@@ -133,7 +125,7 @@ class Post:
         world.watch.note("post", f"try {attempt}: {letter} to {trying.instance.label}")
         world.begin(self._watch_end(task, trying))
         patience = world.plan.settings.ack_deadline_seconds
-        if self._slips(habits.early, letter):
+        if world.happens(habits.early):
             world.watch.note("post", f"will not wait long for {letter}")
             patience = world.chance.uniform(0.1, patience)
         await asyncio.wait({task}, timeout=patience)

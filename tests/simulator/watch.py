@@ -36,9 +36,10 @@ class Version:
 
 @dataclass(kw_only=True, eq=False)
 class Publication:
-    """A page task's message: by which door, and by which of its deliveries."""
+    """A page task's message: by which door, and by which of its deliveries; `made_at` as the task says."""
 
     at: float
+    made_at: str
     door: str
     letter: "Letter"
 
@@ -92,8 +93,8 @@ class Watch:
         self.judge(invariants.an_acknowledged_letter_left_its_result, letter)
         self.judge(invariants.the_last_page_finishes_its_document, letter)
 
-    def published(self, source: ObjectRef, page: int, letter: "Letter") -> None:
-        fact = Publication(at=self.world.monotonic(), door=letter.door, letter=letter)
+    def published(self, source: ObjectRef, page: int, made_at: str, letter: "Letter") -> None:
+        fact = Publication(at=self.world.monotonic(), made_at=made_at, door=letter.door, letter=letter)
         self.publications[source, page].append(fact)
 
     def announced(self, message: Message) -> None:

@@ -201,7 +201,7 @@ class World:
         task = json.loads(message.data)
         place = task["source"]
         source = ObjectRef(bucket="in", name=place["name"], generation=int(place["generation"]))
-        self.watch.published(source, task["page"], letter)
+        self.watch.published(source, task["page"], task["sent_at"], letter)
         self.post.send("on_page_task", message.data, source, page=task["page"])
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
@@ -234,7 +234,7 @@ class World:
         while self.loop.time() < self.plan.deadline:
             await asyncio.sleep(SWEEP_SECONDS)
             self._see_failures()
-            if self.jobs():
+            if self.in_flight():
                 self.begin(self._sweep())
             elif not self._underway:
                 self.at_rest = True
@@ -249,8 +249,8 @@ class World:
 
     # What can be seen.
 
-    def jobs(self) -> list[str]:
-        return [name for name in self.outbox.listing if name.startswith("jobs/")]
+    def in_flight(self) -> list[str]:
+        return [name for name in self.outbox.listing if name.startswith(("jobs/", "notes/"))]
 
     def newest(self) -> list[Version]:
         """Give each document's newest version."""
