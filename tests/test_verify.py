@@ -209,6 +209,11 @@ def void(_: object) -> None:
     return
 
 
+def old_note(house: House, source: ObjectRef) -> None:
+    house.outbox.put(layout.note(source, 2), records.encode_note(PageNote(page=2)))
+    house.clock.advance(3600)
+
+
 def old_job(house: House, source: ObjectRef) -> None:
     house.outbox.put(layout.job(source), _job(house, source))
     house.clock.advance(8 * 86_400)
@@ -323,7 +328,7 @@ CORRUPTIONS: dict[str, tuple[Callable[[House, ObjectRef], None], Problem]] = {
     "an old job": (old_job, Problem.JOB_OLD),
     "a job of a stranger": (left_behind(layout.job, b"mine"), Problem.JOB_UNREADABLE),
     "a note left": (
-        left_behind(lambda source: layout.note(source, 2), records.encode_note(PageNote(page=2))),
+        old_note,
         Problem.NOTE_WITHOUT_JOB,
     ),
 }
@@ -337,6 +342,15 @@ async def test_a_corruption_is_found_by_its_name(tmp_path: Path, corruption: str
     corrupt, expected = CORRUPTIONS[corruption]
     corrupt(house, source)
     assert expected.value in await codes(house)
+
+
+@story
+async def test_a_note_that_a_late_delivery_has_just_left_is_no_problem(house: House) -> None:
+    """The sweep will delete it."""
+    source = await a_document(house)
+    house.outbox.put(layout.note(source, 2), records.encode_note(PageNote(page=2)))
+    assert await codes(house) == set()
+    house.outbox.drop(layout.note(source, 2))
 
 
 def test_every_problem_has_its_corruption() -> None:

@@ -30,6 +30,9 @@ _LOOKS = 3
 # An event may be on its way for so long before its source counts as unanswered.
 _YOUNG = timedelta(minutes=15)
 
+# A late delivery may leave a note when its document is closed; the sweep deletes it after twenty minutes.
+_NOTE_STAYS = timedelta(hours=1)
+
 # What is no problem while a job is in flight: text and record are written one after the other.
 _WHILE_PUBLISHING = frozenset(
     {
@@ -183,11 +186,11 @@ class Verification:
         return Finding(code=Note.IN_FLIGHT, subject=source.name, message=message)
 
     async def _notes(self) -> AsyncIterator[Finding]:
-        """Find notes whose document is not in flight; those of a document come one after the other."""
+        """Find old notes whose document is not in flight; those of a document come one after the other."""
         asked: tuple[ObjectRef, bool] | None = None
         async for info in self.shelf.listing(layout.NOTES_PREFIX + self.prefix):
             source = layout.note_of("", info.name)
-            if source is None:
+            if source is None or self.now - info.updated_at < _NOTE_STAYS:
                 continue
             if asked is None or asked[0] != source:
                 asked = (source, await self.shelf.look(layout.job(source)) is not None)
