@@ -165,14 +165,20 @@ class Service:
         if instance is None or instance.dead:
             self._made += 1
             instance = self.instances[place] = Instance(self._world, self._door, self._made)
-        context = copy_context()
-        context.run(INSTANCE.set, instance)
+        context = context_of(instance)
         context.run(LETTER.set, letter)
         letter.instance = instance
         return asyncio.get_running_loop().create_task(_answer(self._door, letter), context=context)
 
     def living(self) -> list[Instance]:
         return [each for each in self.instances if each and not each.dead]
+
+
+def context_of(instance: Instance) -> Context:
+    """Make a context in which an instance's code runs."""
+    context = copy_context()
+    context.run(INSTANCE.set, instance)
+    return context
 
 
 class _Push:
@@ -192,11 +198,12 @@ async def _answer(door: str, letter: "Letter") -> int:
         except BucketscribeError:
             return 500
         return 204
-    response = await getattr(main, door)(_Push(letter.content if door == "sweep" else _envelope(letter)))
+    response = await getattr(main, door)(_Push(letter.content if door == "sweep" else envelope(letter)))
     return int(response.status_code)
 
 
-def _envelope(letter: "Letter") -> bytes:
+def envelope(letter: "Letter") -> bytes:
+    """Give the body with which a message is pushed."""
     message = {
         "data": base64.b64encode(letter.content).decode(),
         "messageId": str(letter.number),

@@ -3,6 +3,7 @@
 Each yields a sentence for every breach; its docstring is the rule.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 
 from bucketscribe import layout, markdown, patience, records
-from bucketscribe.model import StoredObject
+from bucketscribe.model import Job, ObjectRef, StoredObject
 from tests.house import build_house
+from tests.simulator.instances import envelope
 from tests.simulator.machines import Shelf
 from tests.simulator.plan import DAY
+from tests.simulator.post import JUNK
 
 if TYPE_CHECKING:
     from tests.simulator.post import Letter
@@ -32,13 +35,18 @@ _RENDER = frozenset({"page_render_failed", "page_render_crashed", "page_render_t
 
 def the_last_page_finishes_its_document(world: "World", letter: "Letter") -> Breaches:
     """Who acknowledges the last page has finished the document, or somebody else is at it."""
-    version = next((each for each in world.watch.versions if each.source == letter.source), None)
-    if letter.door != "on_page_task" or not version or not world.watch.job_stands(letter.source):
+    stored = world.outbox.get(layout.job(letter.source))
+    if letter.door != "on_page_task" or not stored:
         return
-    pages = range(1, version.pages + 1)
-    ended = all(world.outbox.get(layout.page(letter.source, page)) for page in pages)
+    job = records.decode_job(stored.data)
+    ended = job.pages and all(_has_ended(world, job, page) for page in range(1, job.pages + 1))
     if ended and not world.post.is_at_work(letter) and not world.is_superseded(letter.source):
         yield f"{letter} is acknowledged, all pages have ended, and nobody finishes the document"
+
+
+def _has_ended(world: "World", job: Job, page: int) -> bool:
+    stored = world.outbox.get(layout.page(job.source, page))
+    return stored is not None and records.page_record(stored.info.metadata).edition >= job.edition_of(page)
 
 
 def an_acknowledged_letter_left_its_result(world: "World", letter: "Letter") -> Breaches:
@@ -46,17 +54,47 @@ def an_acknowledged_letter_left_its_result(world: "World", letter: "Letter") -> 
     this letter, or later than the one that it carries.
     """
     source = letter.source
+    if letter.kind == JUNK and not world.outbox.get(layout.rejected(_sha256_of(letter))):
+        yield f"{letter} is acknowledged, and is not kept under rejected/"
     if world.is_superseded(source) or world.is_forgotten(source.name):
         return
     if letter.door == "on_upload":
         stands = world.record_generation(source.name) >= source.generation
         if letter.kind == "finalized" and not stands and not world.watch.job_stands(source):
             yield f"{letter} is acknowledged, and neither its job nor its record stands"
+        elif letter.kind == "finalized" and not _tasks_are_out(world, letter):
+            yield f"{letter} is acknowledged, and not all its tasks are published"
     elif world.watch.job_stands(source) and not world.outbox.get(layout.page(source, letter.page)):
         sent = world.watch.publications[source, letter.page]
         again = any(each.letter is letter or each.made_at > letter.made_at for each in sent)
         if letter.door == "on_page_task" or not again:
             yield f"{letter} is acknowledged, and its page has not ended"
+
+
+def _sha256_of(junk: "Letter") -> str:
+    body = repr(junk.content.get_data()).encode() if junk.door == "on_upload" else envelope(junk)
+    return hashlib.sha256(body).hexdigest()
+
+
+def _tasks_are_out(world: "World", letter: "Letter") -> bool:
+    """Tell whether a job that stands has all its tasks published, or somebody else is at it."""
+    stored = world.outbox.get(layout.job(letter.source))
+    if stored is None or world.post.is_at_work(letter):
+        return True
+    job, sent = records.decode_job(stored.data), world.watch.publications
+    return job.pages is not None and all((job.source, page) in sent for page in range(1, job.pages + 1))
+
+
+def a_copy_of_a_parked_task_is_let_go(
+    world: "World", source: ObjectRef, page: int, letter: "Letter"
+) -> Breaches:
+    """A dead letter that was sent before its page's last parking, long over, is not parked once more."""
+    if letter.door != "on_dead_letter":
+        return
+    for each in world.watch.publications[source, page]:
+        over = each.letter.acknowledged and (each.letter.ended or 0.0) < letter.started
+        if each.door == "on_dead_letter" and over and each.made_at > letter.made_at:
+            yield f"{letter} is parked, and a task made at {each.made_at} was parked before"
 
 
 def only_a_better_page_replaces_one(
@@ -147,12 +185,8 @@ def a_forgotten_source_leaves_nothing(world: "World") -> Breaches:
 
 
 def every_commit_is_announced(world: "World") -> Breaches:
-    """After a version's first commit somebody is told of it, or of a later one.
-
-    A better reading that then takes its place is told of too, unless its finisher dies just then.
-    """
-    first = {(name, generation): at for at, name, generation in reversed(world.watch.commits)}
-    for (name, generation), at in first.items():
+    """After every commit somebody is told of it, or of a later one."""
+    for at, name, generation in world.watch.commits:
         told = any(
             then >= at and (other, version) >= (name, generation) and other == name
             for then, other, version in world.watch.events
@@ -214,13 +248,15 @@ def what_is_read_was_said_of_that_page(world: "World") -> Breaches:
 def a_page_is_asked_for_no_more_often_than_set(world: "World") -> Breaches:
     """A page costs model_calls over all its deliveries, those aside that could not tell the others of theirs:
     killed ones, ones whose page or note could not be written, ones at another instance at the same time, ones
-    whose results were erased with their source.
+    whose results were erased with their source. Every redo allows as many more.
     """
-    limit = world.plan.settings.model_calls
+    editions = {version.title: world.watch.editions[version.source] for version in world.watch.versions}
     erased = {version.title for version in world.watch.versions if world.is_erased(version)}
     for words, calls in world.watch.calls.items():
-        if words.rpartition(" ")[0] in erased:
+        title = words.rpartition(" ")[0]
+        if title in erased:
             continue
+        limit = world.plan.settings.model_calls * (1 + editions[title])
         by_try = Counter(call.letter for call in calls)
         told = sum(number for letter, number in by_try.items() if _can_tell(letter, by_try))
         most = max(by_try.values())
@@ -241,16 +277,29 @@ def _can_tell(letter: "Letter", others: Counter["Letter"]) -> bool:
 
 
 def copies_are_few(world: "World") -> Breaches:
-    """A delivery publishes a page's task once at the most, and all sweeps together three times, in pauses."""
+    """A delivery publishes a page's task once at the most, and all sweeps together three times, in pauses;
+    every redo begins that anew, at once.
+    """
     for (source, page), publications in world.watch.publications.items():
         if any(number > 1 for number in Counter(each.letter for each in publications).values()):
             yield f"{source} page {page} was published twice in one delivery"
         swept = [each.at for each in publications if each.door == "sweep"]
         pauses = [later - earlier for earlier, later in pairwise(swept)]
-        if len(swept) > patience.RESUMES:
+        redos = world.watch.editions[source]
+        if len(swept) > patience.RESUMES + redos * (patience.RESUMES + 1):
             yield f"{source} page {page} was resumed {len(swept)} times"
-        if any(pause < patience.QUIET.total_seconds() for pause in pauses):
+        if not redos and any(pause < patience.QUIET.total_seconds() for pause in pauses):
             yield f"{source} page {page} was resumed again after {min(pauses):.0f} s"
+
+
+def a_redo_is_done(world: "World") -> Breaches:
+    """The pages that were wished for stand in the wish's edition in the end, as far as there are pages."""
+    for version in world.newest():
+        wish, record = world.watch.wishes.get(version.source), world.record(version.source.name)
+        if wish and record and int(record["source"]["generation"]) == version.source.generation:
+            for page in record["pages"]:
+                if (wish.pages is None or page["page"] in wish.pages) and page["edition"] < wish.edition:
+                    yield f"{version.source} page {page['page']} is not of edition {wish.edition}"
 
 
 def nothing_stays_in_flight(world: "World") -> Breaches:
@@ -284,5 +333,6 @@ AT_REST: tuple[Callable[["World"], Breaches], ...] = (
     what_is_read_was_said_of_that_page,
     a_page_is_asked_for_no_more_often_than_set,
     copies_are_few,
+    a_redo_is_done,
     nothing_stays_in_flight,
 )

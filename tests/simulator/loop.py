@@ -40,6 +40,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._seconds = 0.0
         self._tasks_made = 0
         self.steps = 0
+        self.at_work: Callable[[], object] = lambda: None
         self.born: Callable[[NumberedTask, Context | None], object] = lambda _task, _context: None
         self.set_task_factory(self._make_task)
 
@@ -47,7 +48,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._seconds
 
     def run_in_executor(self, executor: object, func: Callable[..., Any], *args: Any) -> Any:
-        """Run a blocking call in place, a moment later."""
+        """Run a blocking call in place, a moment later; `at_work` is told before."""
+        self.at_work()
         future = self.create_future()
         self.call_later(self._chance.uniform(0.0, _THREAD_SECONDS), _do, future, func, args)
         return future

@@ -9,14 +9,18 @@ from bucketscribe.model import Retention
 from bucketscribe.settings import Settings
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+# Doors that messages come to.
+DOORS = ("on_upload", "on_page_task", "on_dead_letter")
 NAMES = ("a.pdf", "scans/b.tif", "a.pdf/1/00001.md")
 
 
 class Deed(StrEnum):
-    """What somebody does from outside. A redo of a document would be one more, answered in `world`."""
+    """What somebody does from outside."""
 
     DROP = "drop"
     DELETE = "delete"
+    REDO = "redo"
+    JUNK = "send junk to"
     SWEEP = "sweep"
     KILL = "kill"
 
@@ -44,10 +48,15 @@ class Mood(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
+    """What is done when, to which document or door. `pages` of a drop: how many it has; of a redo: which one
+    is wished for, 0 for all of them; a `poor` one wishes for those that failed.
+    """
+
     at: float
     deed: Deed
     name: str = ""
     pages: int = 0
+    poor: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +149,7 @@ def _settings(chance: random.Random) -> Settings:
 
 
 def _acts(chance: random.Random, until: float) -> tuple[Act, ...]:
-    """Draw one to three documents, replaced and deleted at any moment, sweeps and deaths between."""
+    """Draw one to three documents, replaced, deleted and redone at any moment, sweeps and deaths between."""
     acts = []
     for name in chance.sample(NAMES, chance.choices((1, 2, 3), (6, 3, 1))[0]):
         at = chance.uniform(0, until / 4)
@@ -150,10 +159,23 @@ def _acts(chance: random.Random, until: float) -> tuple[Act, ...]:
             gone = chance.random() < 0.4
             pages = chance.choice((0, 1, 2, 3))
             acts.append(Act(at=at, deed=Deed.DELETE if gone else Deed.DROP, name=name, pages=pages))
+        acts += _redos(chance, name, until)
     for deed in (Deed.SWEEP, Deed.KILL):
         often = chance.choice((0, 0, 1, 2))
         acts += [Act(at=chance.choice((20.0, until / 2)) * chance.random(), deed=deed) for _ in range(often)]
+    if chance.random() < 0.1:
+        acts.append(Act(at=chance.uniform(0, until), deed=Deed.JUNK, name=chance.choice(DOORS)))
     return tuple(sorted(acts, key=lambda act: act.at))
+
+
+def _redos(chance: random.Random, name: str, until: float) -> list[Act]:
+    """Draw wishes, soon or late, of which many come when there is nothing to redo."""
+    redos = []
+    while chance.random() < 0.2:
+        at = chance.choice((60.0, until, until)) * chance.random()
+        pages, poor = chance.choice(((0, False), (1, False), (2, False), (0, True)))
+        redos.append(Act(at=at, deed=Deed.REDO, name=name, pages=pages, poor=poor))
+    return redos
 
 
 def _habits(chance: random.Random, calm: float) -> Habits:

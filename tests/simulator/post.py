@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tests.simulator.instances import Instance
     from tests.simulator.world import World
 
+# The kind of a letter that nobody can understand.
+JUNK = "junk"
+
 # How long Eventarc and Pub/Sub keep what nobody takes.
 _KEPT_SECONDS = {"on_upload": DAY, "on_page_task": 7 * DAY, "on_dead_letter": 7 * DAY}
 _STATUS_OK = 204
@@ -34,6 +37,7 @@ class Letter:
     started: float = 0.0
     ended: float | None = None
     forgets: bool = False
+    acknowledged: bool = False
     instance: "Instance | None" = field(default=None, repr=False)
 
     @property
@@ -102,7 +106,7 @@ class Post:
         self._world.watch.note("post", f"buries {letter}")
         copies = 2 if self._world.happens(self._world.plan.habits.twice) else 1
         for _ in range(copies):
-            self.send("on_dead_letter", letter.content, letter.source, page=letter.page)
+            self.send("on_dead_letter", letter.content, letter.source, page=letter.page, kind=letter.kind)
 
     async def _deliver(self, letter: Letter, attempt: int, after: float = 0.0) -> bool:
         """Deliver once; tell whether it was acknowledged as far as the post has heard."""
@@ -137,6 +141,7 @@ class Post:
         status = _status(task)
         self._world.watch.note(trying.instance.label, f"answers {status} to {trying}")
         if status == _STATUS_OK:
+            trying.acknowledged = True
             self._world.watch.acknowledged(trying)
 
 

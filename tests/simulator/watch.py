@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bucketscribe import layout, quality
-from bucketscribe.model import Message, ObjectRef, PageText, StoredObject
+from bucketscribe import layout, quality, records
+from bucketscribe.model import Job, Message, ObjectRef, PageText, Redo, StoredObject
 from tests.simulator import invariants
 from tests.simulator.wire import LETTER
 
@@ -51,6 +51,8 @@ class Watch:
     world: "World"
     versions: list[Version] = field(default_factory=list)
     calls: defaultdict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
+    editions: defaultdict[ObjectRef, int] = field(default_factory=lambda: defaultdict(int))
+    wishes: dict[ObjectRef, Redo] = field(default_factory=dict)
     publications: defaultdict[tuple[ObjectRef, int], list[Publication]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -96,6 +98,7 @@ class Watch:
     def published(self, source: ObjectRef, page: int, made_at: str, letter: "Letter") -> None:
         fact = Publication(at=self.world.monotonic(), made_at=made_at, door=letter.door, letter=letter)
         self.publications[source, page].append(fact)
+        self.judge(invariants.a_copy_of_a_parked_task_is_let_go, source, page, letter)
 
     def announced(self, message: Message) -> None:
         name, generation = message.attributes["name"], int(message.attributes["generation"])
@@ -112,10 +115,16 @@ class Watch:
         self.note("bucket", f"{name} is written")
         if name.startswith("jobs/"):
             self.jobs.add(name)
+            self._wish(records.decode_job(after.data))
         elif name.startswith("pages/"):
             self.judge(invariants.only_a_better_page_replaces_one, before, after)
         elif name.startswith("documents/"):
             self._document(name.removeprefix("documents/"), before, after)
+
+    def _wish(self, job: Job) -> None:
+        if job.redo:
+            self.editions[job.source] = job.redo.edition
+            self.wishes[job.source] = job.redo
 
     def _document(self, name: str, before: StoredObject | None, after: StoredObject) -> None:
         metadata = after.info.metadata

@@ -11,22 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from bucketscribe import layout, records
+from bucketscribe.errors import BucketscribeError
 from bucketscribe.messages import DELETED, FINALIZED
 from bucketscribe.model import Message, ObjectRef, Retention, StoredObject
+from bucketscribe.redo import Wish, redo
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.clock import EPOCH
-from tests.fakes.line import seeded
+from tests.fakes.line import InstanceDied, seeded
 from tests.fakes.renderer import paper
 from tests.simulator import invariants, plan
-from tests.simulator.instances import Service, adopt, doors_open, event
+from tests.simulator.instances import INSTANCE, Instance, Service, adopt, context_of, doors_open, event
 from tests.simulator.loop import StandsStill, VirtualLoop
 from tests.simulator.machines import DocumentFate, PageFate, Shelf, document_fate, page_fate
 from tests.simulator.plan import Act, Deed, Fate, Mood
-from tests.simulator.post import Letter, Post
+from tests.simulator.post import JUNK, Letter, Post
 from tests.simulator.watch import Version, Watch
 
 SWEEP_SECONDS = 600.0
-DOORS = ("on_upload", "on_page_task", "on_dead_letter", "sweep")
 _CHANGES = frozenset({"write", "delete", "publish"})
 _NOWHERE = ObjectRef(bucket="in", name="", generation=0)
 
@@ -67,9 +68,10 @@ class World:
         self.plan = plan.draw(seed, self.chance)
         self.loop = VirtualLoop(self.chance)
         self.loop.born = adopt
+        self.loop.at_work = self._at_work
         self.watch = Watch(world=self)
         self.inbox, self.outbox = WatchedBucket("in", self), WatchedBucket("out", self)
-        self.services = {door: Service(self, door, self.plan.instances) for door in DOORS}
+        self.services = {door: Service(self, door, self.plan.instances) for door in (*plan.DOORS, "sweep")}
         self.post = Post(self)
         self.at_rest = False
         self._underway = 0
@@ -117,6 +119,12 @@ class World:
         follows = self.plan.settings.retention is Retention.FOLLOW
         return follows and name.startswith(("documents/", "pages/"))
 
+    def _at_work(self) -> None:
+        """Let an instance die while a thread works for it, between two requests."""
+        instance = INSTANCE.get(None)
+        if instance and self.happens(self.plan.death_rate, "death at work"):
+            instance.kill("at work")
+
     def breaks(self) -> bool:
         return self.happens(self.plan.fault_rate, "request")
 
@@ -151,6 +159,10 @@ class World:
                 self._drop(act.name, act.pages)
             case Deed.DELETE:
                 self._delete(act.name)
+            case Deed.REDO:
+                await self._redo(act)
+            case Deed.JUNK:
+                self._send_junk(act.name)
             case Deed.SWEEP:
                 await self._sweep()
             case Deed.KILL:
@@ -175,6 +187,24 @@ class World:
             self.inbox.drop(name)
             self.watch.version(name, stored.info.generation).gone_at = self.loop.time()
             self._tell(DELETED, stored)
+
+    async def _redo(self, act: Act) -> None:
+        """Have an operator wish for pages, over a line like any other; whatever came of it, he leaves it so."""
+        operator = Instance(self, "operator", 1)
+        books = operator.house.finisher
+        wish = Wish(pages=frozenset({act.pages}) if act.pages else None, poor=act.poor)
+        wishing = redo(act.name, wish, books.input_bucket, books.output_bucket, self)
+        task = self.loop.create_task(wishing, context=context_of(operator))
+        await asyncio.wait({task})
+        what = "is taken back by death" if task.cancelled() else repr(task.exception() or "taken")
+        self.watch.note("people", f"redo {act.name}: {what}")
+        if not task.cancelled() and not isinstance(task.exception(), BucketscribeError | InstanceDied | None):
+            task.result()
+
+    def _send_junk(self, door: str) -> None:
+        event_data = {"bucket": "in", "generation": "seven"}
+        content = event(FINALIZED, 0, event_data) if door == "on_upload" else b'{"schema": "a stranger\'s"}'
+        self.post.send(door, content, _NOWHERE, kind=JUNK)
 
     def _tell(self, kind: str, stored: StoredObject) -> None:
         """Send Eventarc's event, twice at times."""
