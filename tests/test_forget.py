@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bucketscribe import finish
+from bucketscribe import finish, layout, patience
 from bucketscribe.errors import JunkMessage
 from bucketscribe.finish import End
 from bucketscribe.forget import Forgotten, forget
@@ -17,15 +17,20 @@ def following(folder: Path) -> House:
     return build_house(folder, retention=Retention.FOLLOW)
 
 
+def left(house: House) -> list[str]:
+    """List what stands in the output bucket, but for the marks that the sweep erases by once more."""
+    return [name for name in house.outbox.listing if not name.endswith("/00000.json")]
+
+
 @asynchronous
 async def test_by_default_the_text_of_a_deleted_source_stays(tmp_path: Path) -> None:
     house = build_house(tmp_path)
     source = house.drop().source
     await house.settle()
-    before = house.outbox.listing
+    before = left(house)
     house.inbox.drop("a.pdf")
     assert await forget(source, house.give_up.finisher) is Forgotten.KEPT
-    assert house.outbox.listing == before
+    assert left(house) == before
 
 
 @asynchronous
@@ -37,7 +42,7 @@ async def test_where_it_follows_nothing_of_a_deleted_source_is_left(tmp_path: Pa
     house.inbox.drop("a.pdf")
     for _ in range(2):
         assert await forget(source, house.give_up.finisher) is Forgotten.ERASED
-        assert all("/a.pdf.md" in name for name in house.outbox.listing)
+        assert all("/a.pdf.md" in name for name in left(house))
     assert house.statuses("a.pdf.md") == ["ok"] * 3
 
 
@@ -70,7 +75,7 @@ async def test_where_it_follows_a_source_deleted_half_way_leaves_nothing(
     await forget(upload.source, house.give_up.finisher)
     for task in tasks[pages_read:]:
         await house.read(task)
-    assert house.outbox.listing == []
+    assert left(house) == []
 
 
 @asynchronous
@@ -86,7 +91,7 @@ async def test_where_it_follows_a_source_deleted_while_it_is_published_leaves_no
 
     house.outbox.before_write = delete_the_source
     await house.read(task)
-    assert house.outbox.listing == []
+    assert left(house) == []
     assert house.finished.messages == []
 
 
@@ -101,7 +106,7 @@ async def test_where_it_follows_earlier_versions_go_with_the_last_one(tmp_path: 
     last = house.drop(pages=1)
     house.inbox.drop("a.pdf")
     await forget(last.source, house.give_up.finisher)
-    assert [name for name in house.outbox.listing if not name.startswith("jobs/")] == []
+    assert [name for name in left(house) if not name.startswith("jobs/")] == []
 
 
 @asynchronous
@@ -109,11 +114,11 @@ async def test_where_it_follows_a_strangers_page_under_a_longer_name_stays(tmp_p
     house = following(tmp_path)
     house.drop("a.pdf/1/00001.md", pages=1)
     await house.settle()
-    before = house.outbox.listing
+    before = left(house)
     upload = house.drop(pages=1)
     house.inbox.drop("a.pdf")
     await forget(upload.source, house.give_up.finisher)
-    assert house.outbox.listing == before
+    assert left(house) == before
 
 
 @asynchronous
@@ -127,9 +132,9 @@ async def test_an_event_seen_before_erases_what_its_dead_first_try_has_published
     with pytest.raises(InstanceDied):
         await house.take_in(upload)
     house.restart()
-    assert "documents/a.pdf.json" in house.outbox.listing
+    assert "documents/a.pdf.json" in left(house)
     await house.take_in(upload)
-    assert house.outbox.listing == []
+    assert left(house) == []
 
 
 @asynchronous
@@ -145,7 +150,57 @@ async def test_where_it_follows_a_late_task_of_a_forgotten_source_writes_no_page
     before = len(house.line.log)
     assert await house.read(task) is End.CLOSED
     assert "write" not in [verb for verb, _ in house.line.log[before:]]
+    assert left(house) == []
+
+
+@asynchronous
+async def test_where_it_follows_the_sweep_erases_what_was_written_during_the_erasure(tmp_path: Path) -> None:
+    """Its writer saw the source just before, and died before seeing that it is gone."""
+    house = following(tmp_path)
+    upload = house.drop(pages=2)
+    await house.settle()
+    late = [house.outbox.get(layout.page(upload.source, page)) for page in (1, 2)]
+    house.inbox.drop("a.pdf")
+    await forget(upload.source, house.give_up.finisher)
+    for stored in filter(None, late):
+        house.outbox.put(stored.info.name, stored.data, metadata=stored.info.metadata)
+    house.clock.advance(patience.QUIET.total_seconds() - 1)
+    await house.sweep()
+    assert len(left(house)) == 2
+    house.clock.advance(1)
+    await house.sweep()
     assert house.outbox.listing == []
+
+
+@asynchronous
+async def test_a_mark_of_erasure_is_renewed_but_not_at_every_late_task(tmp_path: Path) -> None:
+    house = following(tmp_path)
+    upload = house.drop(pages=1)
+    house.inbox.drop("a.pdf")
+    generations = set()
+    for seconds in (0, 59, 3, 100):
+        house.clock.advance(seconds)
+        await forget(upload.source, house.give_up.finisher)
+        stored = house.outbox.get(layout.erasure(upload.source))
+        assert stored
+        generations.add(stored.info.generation)
+    assert len(generations) == 3
+
+
+@asynchronous
+async def test_a_mark_erases_nothing_when_the_document_was_dropped_anew(tmp_path: Path) -> None:
+    house = following(tmp_path)
+    upload = house.drop(pages=1)
+    house.inbox.drop("a.pdf")
+    await forget(upload.source, house.give_up.finisher)
+    house.post.clear()
+    await house.take_in(house.drop(pages=1))
+    house.post.clear()
+    assert [await house.read(task) for task in house.tasks()] == [End.FINISHED]
+    house.clock.advance(patience.QUIET.total_seconds())
+    await house.sweep()
+    assert house.statuses() == ["ok"]
+    house.assert_nothing_in_flight()
 
 
 async def _gone_and_forgotten(house: House, source: ObjectRef) -> None:

@@ -314,7 +314,7 @@ def test_with_follow_a_deleted_documents_tail_leaves_nothing(tmp_path: Path) -> 
         house.inbox.drop("a.pdf")
         house.clock.advance(FIRST_PAUSE)
         assert await house.sweep() == {Swept.ENDED: 1}
-        assert house.outbox.listing == []
+        assert house.outbox.listing == [layout.erasure(task.source)]
 
     asyncio.run(run())
 

@@ -19,7 +19,7 @@ SHARD_PAGES = 1000
 # Jobs whose missing page an instance remembers; forgetting one costs a listing, nothing else.
 REMEMBERED_JOBS = 10_000
 
-# Redos whose missing pages it remembers, each a set of up to all pages.
+# Redos whose missing pages it remembers, each of up to all pages.
 REMEMBERED_REDOS = 100
 
 # Remembered instead of a page when none is missing: whoever asks then need not list all names once more.
@@ -57,10 +57,12 @@ class MissingPages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redone:
-    """Pages that were missing in a redo when the ledger was listed, less those seen to end since."""
+    """Pages that were missing in a redo when the ledger was listed, less those seen to end since; each with
+    the edition that it is awaited in, since pages of the first reading may be missing too.
+    """
 
     edition: int
-    missing: set[int]
+    missing: dict[int, int]
 
 
 async def is_missing_any(
@@ -90,14 +92,14 @@ async def is_missing_any_redone(
     known = missing.redone(source)
     if known is None or known.edition < edition:
         return False
-    if edition == known.edition:
-        known.missing.discard(ended)
+    if known.missing.get(ended, edition + 1) <= edition:
+        del known.missing[ended]
     while known.missing:
         watched = max(known.missing)
         record = await ledger.look(bucket, source, watched)
-        if record is None or record.edition < known.edition:
+        if record is None or record.edition < known.missing[watched]:
             return True
-        known.missing.discard(watched)
+        known.missing.pop(watched, None)
     return False
 
 

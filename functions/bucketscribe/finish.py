@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 
 from bucketscribe import completion, jobs, layout, ledger, markdown, publication, records
@@ -41,6 +42,9 @@ from bucketscribe.model import (
 from bucketscribe.ports import Bucket, Clock, Topic
 from bucketscribe.publication import Standing
 from bucketscribe.reopen import reopen
+
+# A mark of erasure younger than this need not be renewed.
+_FRESH = timedelta(minutes=1)
 
 
 class End(StrEnum):
@@ -97,8 +101,6 @@ async def check(
 
     One request while the remembered page is missing; one listing more whenever it is not.
     """
-    if await erase_if_forgotten(source, finisher):
-        return End.CLOSED
     bucket, missing = finisher.output_bucket, finisher.missing
     if edition or missing.redone(source):
         is_waiting = await completion.is_missing_any_redone(source, ended, edition, bucket, missing)
@@ -202,7 +204,7 @@ async def clear_up(source: ObjectRef, finisher: Finisher) -> None:
     """Delete the document's own notes; one that a late delivery leaves after this, the sweep deletes."""
     prefix = layout.notes_prefix(source)
     for name in await finisher.output_bucket.names(prefix):
-        if "/" not in name.removeprefix(prefix):
+        if "/" not in name.removeprefix(prefix) and name != layout.erasure(source):
             await finisher.output_bucket.delete(name)
     _forget_missing(source, finisher)
 
@@ -215,7 +217,7 @@ def _forget_missing(source: ObjectRef, finisher: Finisher) -> None:
 
 async def erase_if_forgotten(source: ObjectRef, finisher: Finisher) -> bool:
     """Erase all of a source that is gone, where its text is to go with it; tell whether it was so."""
-    if not await _has_lost_its_source(source, finisher):
+    if not await has_lost_its_source(source, finisher):
         return False
     await erase(source, finisher)
     return True
@@ -224,8 +226,26 @@ async def erase_if_forgotten(source: ObjectRef, finisher: Finisher) -> bool:
 async def erase(source: ObjectRef, finisher: Finisher) -> None:
     """Delete whatever was made of this version: text, record, pages, notes, job. Doing it twice is safe.
 
-    What an earlier version has left goes too: it stood only until this one's should take its place.
+    What an earlier version has left goes too: it stood only until this one's should take its place. What is
+    written by those who saw the source just before, the sweep deletes: a mark among the notes tells it.
     """
+    await _mark_erased(source, finisher)
+    await erase_marked(source, finisher)
+
+
+async def _mark_erased(source: ObjectRef, finisher: Finisher) -> None:
+    """Write the mark, or renew it; one object must not be written more than once a second."""
+    bucket, name = finisher.output_bucket, layout.erasure(source)
+    info = await bucket.look(name)
+    if info is None or finisher.clock.now() - info.updated_at > _FRESH:
+        with contextlib.suppress(WriteConflict):
+            await bucket.write(
+                name, b"{}", content_type=records.JSON, if_generation=info.generation if info else 0
+            )
+
+
+async def erase_marked(source: ObjectRef, finisher: Finisher) -> None:
+    """Do what `erase` does, but for the mark."""
     bucket = finisher.output_bucket
     for name in (layout.document_record(source.name), layout.document_text(source.name)):
         info = await bucket.look(name)
@@ -239,9 +259,9 @@ async def erase(source: ObjectRef, finisher: Finisher) -> None:
     log(Severity.INFO, "text deleted with its source", source=str(source))
 
 
-async def _has_lost_its_source(source: ObjectRef, finisher: Finisher) -> bool:
-    """Tell whether what was just written must go again. Asked after writing: a source deleted later than
-    that is a deleted event's business, which then finds what was written.
+async def has_lost_its_source(source: ObjectRef, finisher: Finisher) -> bool:
+    """Tell whether nothing of it may stand. Asked before a page is written and after a document is: a source
+    deleted in between is its deleted event's business, and then the sweep's.
     """
     if finisher.retention is Retention.KEEP:
         return False
@@ -290,7 +310,8 @@ def _log_finished(record: DocumentRecord) -> None:
 
 def _remember(job: Job, missing: Sequence[int], finisher: Finisher) -> None:
     if job.redo:
-        redone = Redone(edition=job.redo.edition, missing=set(missing))
+        awaited = {page: job.edition_of(page) for page in missing}
+        redone = Redone(edition=job.redo.edition, missing=awaited)
         finisher.missing.remember_redone(job.source, redone)
     else:
         finisher.missing.remember(job.source, max(missing))

@@ -83,6 +83,8 @@ async def give_up(delivery: Delivery, house: GiveUp) -> GaveUp:
     fault = own or (_exhausted(opened.job, note, house, _REFUSED) if is_overdue(opened.job, house) else None)
     if fault is None:
         return await _park(task, kept, house)
+    if await finish.erase_if_forgotten(task.source, house.finisher):
+        return GaveUp.CLOSED
     await _end(task, fault, note, house)
     await finish.check(task.source, task.pages, task.page, house.finisher)
     return GaveUp.FAILED

@@ -84,6 +84,11 @@ def note(source: ObjectRef, number: int) -> str:
     return f"{notes_prefix(source)}{number:05d}.json"
 
 
+def erasure(source: ObjectRef) -> str:
+    """Give the mark of a source that was erased; it stands among the notes, as if on page 0."""
+    return note(source, 0)
+
+
 def note_of(bucket: str, object_name: str) -> ObjectRef | None:
     """Tell which source in `bucket` an object is a note on; None when it is none of ours."""
     return _source_of(bucket, object_name, NOTES_PREFIX, _NOTE_FILE)

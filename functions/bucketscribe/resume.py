@@ -221,6 +221,8 @@ class _Sweep:
             return _OUTCOMES[await fan_out.publish_again(marked, missing, self._house.fan_out)]
         if not overdue:
             return self._stuck(job, len(missing))
+        if await finish.erase_if_forgotten(job.source, self._finisher):
+            return Swept.ENDED
         await crew.do_all(missing, lambda page: self._give_up(job, page), PAGES_AT_ONCE)
         await finish.finish(job.source, self._finisher)
         return Swept.ENDED

@@ -2,11 +2,12 @@
 
 No delivery can see to that by itself: who closes a document cannot wait for copies that are still at work,
 and whoever writes such a note may die before looking again. So the sweep looks, when all of them have ended.
+Likewise for pages that are written while their source is erased: the erasure left its mark among the notes.
 """
 
 from collections.abc import Collection
 
-from bucketscribe import crew, layout, notes, patience
+from bucketscribe import crew, finish, layout, notes, patience
 from bucketscribe.errors import CloudError
 from bucketscribe.finish import Finisher
 from bucketscribe.logs import Severity, log
@@ -34,6 +35,7 @@ async def clear(in_flight: Collection[ObjectRef], finisher: Finisher, deadline: 
             return
         try:
             if await bucket.look(layout.job(stray.source)) is None:
+                await _erase_again(stray, finisher)
                 await bucket.delete(stray.info.name, if_generation=stray.info.generation)
                 cleared.append(stray.info.name)
         except CloudError as error:
@@ -41,3 +43,10 @@ async def clear(in_flight: Collection[ObjectRef], finisher: Finisher, deadline: 
 
     await crew.do_all(strays, delete, _AT_ONCE)
     return len(cleared)
+
+
+async def _erase_again(stray: ListedNote, finisher: Finisher) -> None:
+    """Delete what was written at the very time when a source was erased, if this note is the mark of that."""
+    is_mark = stray.info.name == layout.erasure(stray.source)
+    if is_mark and await finish.has_lost_its_source(stray.source, finisher):
+        await finish.erase_marked(stray.source, finisher)

@@ -93,6 +93,8 @@ async def transcribe(delivery: Delivery, house: Transcriber) -> End:
                 await finish.close(task.source, house.finisher)
                 log(Severity.INFO, "document superseded", source=str(task.source), reason=str(superseded))
                 return End.SUPERSEDED
+            if ended and await finish.erase_if_forgotten(task.source, house.finisher):
+                return End.CLOSED
             standing = await _write(delivery, ended, house) if ended else None
     return await finish.check_page(task, standing, house.finisher)
 
@@ -141,7 +143,7 @@ class _Reading:
         return await ledger.ended(self._house.finisher.output_bucket, self._task)
 
     async def end(self) -> _Ended | None:
-        """Bring the page to its end; None when somebody else did so meanwhile, or all of it is forgotten."""
+        """Bring the page to its end; None when somebody else did so meanwhile."""
         if self._delivery.attempt != 1:
             await self._asking.recall()
         try:
@@ -149,8 +151,6 @@ class _Reading:
         except RenderError as error:
             return await self._without_image(error)
         except SourceGone as error:
-            if await finish.erase_if_forgotten(self._task.source, self._house.finisher):
-                return None
             return self._failed(PageFault(code=error.code, message=str(error)))
         except (OutOfTime, LightOnOCRError, CloudError):
             await self._asking.remember()

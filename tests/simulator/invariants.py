@@ -62,11 +62,11 @@ def an_acknowledged_letter_left_its_result(world: "World", letter: "Letter") -> 
         stands = world.record_generation(source.name) >= source.generation
         if letter.kind == "finalized" and not stands and not world.watch.job_stands(source):
             yield f"{letter} is acknowledged, and neither its job nor its record stands"
-        elif letter.kind == "finalized" and not _tasks_are_out(world, letter):
+        elif letter.kind == "finalized" and not stands and not _tasks_are_out(world, letter):
             yield f"{letter} is acknowledged, and not all its tasks are published"
     elif world.watch.job_stands(source) and not world.outbox.get(layout.page(source, letter.page)):
         sent = world.watch.publications[source, letter.page]
-        again = any(each.letter is letter or each.made_at > letter.made_at for each in sent)
+        again = any(each.letter is letter or _is_later(each.task, letter.task) for each in sent)
         if letter.door == "on_page_task" or not again:
             yield f"{letter} is acknowledged, and its page has not ended"
 
@@ -82,7 +82,8 @@ def _tasks_are_out(world: "World", letter: "Letter") -> bool:
     if stored is None or world.post.is_at_work(letter):
         return True
     job, sent = records.decode_job(stored.data), world.watch.publications
-    return job.pages is not None and all((job.source, page) in sent for page in range(1, job.pages + 1))
+    all_sent = job.pages and all((job.source, page) in sent for page in range(1, job.pages + 1))
+    return job.redo is not None or bool(all_sent)
 
 
 def a_copy_of_a_parked_task_is_let_go(
@@ -93,8 +94,14 @@ def a_copy_of_a_parked_task_is_let_go(
         return
     for each in world.watch.publications[source, page]:
         over = each.letter.acknowledged and (each.letter.ended or 0.0) < letter.started
-        if each.door == "on_dead_letter" and over and each.made_at > letter.made_at:
-            yield f"{letter} is parked, and a task made at {each.made_at} was parked before"
+        same = each.task["edition"] == letter.task["edition"]
+        if each.door == "on_dead_letter" and over and same and _is_later(each.task, letter.task):
+            yield f"{letter} is parked, and a task of {each.task['sent_at']} was parked before"
+
+
+def _is_later(task: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Tell whether a page's task takes another one's place; times are written in a form that sorts."""
+    return (task["edition"], task["sent_at"]) > (other["edition"], other["sent_at"])
 
 
 def only_a_better_page_replaces_one(

@@ -253,7 +253,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(what="no note is written before a 503", broken=_of(Asking, "remember", _nothing())),
     Mutation(
         what="whether a deleted source shall be forgotten is not asked",
-        broken=_of(finish, "_has_lost_its_source", _nothing(False)),
+        broken=_of(finish, "has_lost_its_source", _nothing(False)),
     ),
     Mutation(
         what="a page is missing for ever in an instance's memory",

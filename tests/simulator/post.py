@@ -41,9 +41,10 @@ class Letter:
     instance: "Instance | None" = field(default=None, repr=False)
 
     @property
-    def made_at(self) -> str:
-        """When the page task that it carries was made, in a form that sorts."""
-        return str(json.loads(self.content)["sent_at"])
+    def task(self) -> dict[str, Any]:
+        """The page task that it carries."""
+        task: dict[str, Any] = json.loads(self.content)
+        return task
 
     def __str__(self) -> str:
         what = f"page {self.page}" if self.page else self.kind

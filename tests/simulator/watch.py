@@ -36,10 +36,10 @@ class Version:
 
 @dataclass(kw_only=True, eq=False)
 class Publication:
-    """A page task's message: by which door, and by which of its deliveries; `made_at` as the task says."""
+    """A page task's message: by which door, and by which of its deliveries."""
 
     at: float
-    made_at: str
+    task: dict[str, Any]
     door: str
     letter: "Letter"
 
@@ -95,8 +95,9 @@ class Watch:
         self.judge(invariants.an_acknowledged_letter_left_its_result, letter)
         self.judge(invariants.the_last_page_finishes_its_document, letter)
 
-    def published(self, source: ObjectRef, page: int, made_at: str, letter: "Letter") -> None:
-        fact = Publication(at=self.world.monotonic(), made_at=made_at, door=letter.door, letter=letter)
+    def published(self, source: ObjectRef, task: dict[str, Any], letter: "Letter") -> None:
+        page = task["page"]
+        fact = Publication(at=self.world.monotonic(), task=task, door=letter.door, letter=letter)
         self.publications[source, page].append(fact)
         self.judge(invariants.a_copy_of_a_parked_task_is_let_go, source, page, letter)
 

@@ -33,7 +33,7 @@ class Wire:
     async def carry(self, verb: str, name: str, request: Callable[[], Awaitable[T]]) -> T:
         instance, world = self._instance, self._world
         instance.must_live()
-        fate = world.fate(verb, name)
+        fate = world.fate(verb)
         await asyncio.sleep(world.latency())
         if fate is Fate.DIED_BEFORE:
             await instance.die(f"before {verb} {name}")

@@ -99,7 +99,7 @@ class World:
         self.watch.faults[what] += 1
         return True
 
-    def fate(self, verb: str, name: str) -> Fate:
+    def fate(self, verb: str) -> Fate:
         self.watch.requests[verb] += 1
         now = self.loop.time()
         if any(spell.start <= now < spell.end for spell in self.plan.storage):
@@ -109,15 +109,8 @@ class World:
             return self.chance.choice((Fate.DIED_BEFORE, Fate.DIED_AFTER))
         if self.breaks():
             kinds = [Fate.REFUSED, Fate.LOST]
-            if verb in _CHANGES and not self._must_be_forgotten(name):
-                kinds.append(Fate.LATE)
-            return self.chance.choice(kinds)
+            return self.chance.choice([*kinds, Fate.LATE] if verb in _CHANGES else kinds)
         return Fate.WELL
-
-    def _must_be_forgotten(self, name: str) -> bool:
-        """Nothing keeps a write from coming late, after all has been erased, unknown to its sender."""
-        follows = self.plan.settings.retention is Retention.FOLLOW
-        return follows and name.startswith(("documents/", "pages/"))
 
     def _at_work(self) -> None:
         """Let an instance die while a thread works for it, between two requests."""
@@ -189,7 +182,7 @@ class World:
             self._tell(DELETED, stored)
 
     async def _redo(self, act: Act) -> None:
-        """Have an operator wish for pages, over a line like any other; whatever came of it, he leaves it so."""
+        """Have an operator wish for pages, over a line like any other, and be content."""
         operator = Instance(self, "operator", 1)
         books = operator.house.finisher
         wish = Wish(pages=frozenset({act.pages}) if act.pages else None, poor=act.poor)
@@ -231,7 +224,7 @@ class World:
         task = json.loads(message.data)
         place = task["source"]
         source = ObjectRef(bucket="in", name=place["name"], generation=int(place["generation"]))
-        self.watch.published(source, task["page"], task["sent_at"], letter)
+        self.watch.published(source, task, letter)
         self.post.send("on_page_task", message.data, source, page=task["page"])
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
