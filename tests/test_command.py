@@ -14,6 +14,7 @@ from bucketscribe.model import DocumentStatus
 from infra.local import session, wiring
 from infra.local.errors import CannotRun
 from infra.local.progress import Outcome, Trouble
+from tests.fakes.emulator import needs_emulator
 
 COMMAND = Path(sys.executable).with_name("bucketscribe")
 SAMPLE = Path(__file__).parent.parent / "samples/documents/table.pdf"
@@ -107,6 +108,16 @@ def test_an_ocr_server_that_cannot_be_asked_is_told(tmp_path: Path, url: str, sa
     assert left_running(tmp_path) == []
 
 
+def test_an_emulator_that_is_not_installed_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    done = run(SAMPLE, "--pubsub-emulator", folder=tmp_path)
+    assert done.returncode == 2
+    assert "gcloud is not on PATH" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.stack
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_everything_at_once_and_quietly(
@@ -129,10 +140,15 @@ def test_a_signal_stops_everything_at_once_and_quietly(
 
 
 @pytest.mark.stack
-def test_after_a_killed_run_nothing_is_left_and_the_next_one_works(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "broker", [(), pytest.param(("--pubsub-emulator",), marks=needs_emulator)], ids=["ours", "googles"]
+)
+def test_after_a_killed_run_nothing_is_left_and_the_next_one_works(
+    tmp_path: Path, broker: tuple[str, ...]
+) -> None:
     (tmp_path / "inbox").mkdir()
     (tmp_path / "inbox" / "early.pdf").write_bytes(SAMPLE.read_bytes())
-    with started("--watch", "inbox", "--json", folder=tmp_path) as process:
+    with started("--watch", "inbox", "--json", *broker, folder=tmp_path) as process:
         assert process.stdout
         assert json.loads(process.stdout.readline())["name"] == "early.pdf"
         refused = run(SAMPLE, folder=tmp_path)
@@ -140,7 +156,7 @@ def test_after_a_killed_run_nothing_is_left_and_the_next_one_works(tmp_path: Pat
         assert "another run is using the outbox" in refused.stderr
         process.kill()
     assert (tmp_path / "outbox").is_symlink()
-    done = run(SAMPLE, "--json", folder=tmp_path)
+    done = run(SAMPLE, "--json", *broker, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     told = json.loads(line)
@@ -176,7 +192,7 @@ def test_nothing_that_leads_to_a_real_cloud_is_inherited(tmp_path: Path) -> None
         "PATH": os.environ["PATH"],
     }
     clean = wiring.clean_environment(real, tmp_path)
-    wired = wiring.wire(clean, wiring.free_ports(), "127.0.0.1:9", None)
+    wired = wiring.wire(clean, wiring.free_ports(), None)
     text = "\n".join(wired.values())
     assert not any(word in text for word in ("production", "/home/me", "elsewhere", "exotic"))
     assert wired["NO_PROXY"] == "127.0.0.1,localhost,intranet"
@@ -186,4 +202,4 @@ def test_nothing_that_leads_to_a_real_cloud_is_inherited(tmp_path: Path) -> None
 def test_a_setting_that_is_wrong_is_told_before_anything_starts(tmp_path: Path) -> None:
     clean = wiring.clean_environment({"BUCKETSCRIBE_RENDER_WORKERS": "many"}, tmp_path)
     with pytest.raises(CannotRun, match="BUCKETSCRIBE_RENDER_WORKERS is 'many'"):
-        wiring.check(wiring.wire(clean, wiring.free_ports(), "127.0.0.1:9", None))
+        wiring.check(wiring.wire(clean, wiring.free_ports(), None))
