@@ -140,15 +140,10 @@ def test_a_signal_stops_everything_at_once_and_quietly(
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize(
-    "broker", [(), pytest.param(("--pubsub-emulator",), marks=needs_emulator)], ids=["ours", "googles"]
-)
-def test_after_a_killed_run_nothing_is_left_and_the_next_one_works(
-    tmp_path: Path, broker: tuple[str, ...]
-) -> None:
+def test_after_a_killed_run_nothing_is_left_and_the_next_one_works(tmp_path: Path) -> None:
     (tmp_path / "inbox").mkdir()
     (tmp_path / "inbox" / "early.pdf").write_bytes(SAMPLE.read_bytes())
-    with started("--watch", "inbox", "--json", *broker, folder=tmp_path) as process:
+    with started("--watch", "inbox", "--json", folder=tmp_path) as process:
         assert process.stdout
         assert json.loads(process.stdout.readline())["name"] == "early.pdf"
         refused = run(SAMPLE, folder=tmp_path)
@@ -156,7 +151,7 @@ def test_after_a_killed_run_nothing_is_left_and_the_next_one_works(
         assert "another run is using the outbox" in refused.stderr
         process.kill()
     assert (tmp_path / "outbox").is_symlink()
-    done = run(SAMPLE, "--json", *broker, folder=tmp_path)
+    done = run(SAMPLE, "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     told = json.loads(line)
@@ -166,6 +161,21 @@ def test_after_a_killed_run_nothing_is_left_and_the_next_one_works(
     assert (tmp_path / "outbox/documents/early.pdf.md").exists()
     assert not (tmp_path / "outbox").is_symlink()
     assert left_running(tmp_path) == []
+
+
+@needs_emulator
+@pytest.mark.stack
+def test_a_killed_run_takes_googles_emulator_with_it(tmp_path: Path) -> None:
+    with started("--watch", "inbox", "--pubsub-emulator", folder=tmp_path) as process:
+        assert process.stdout
+        while "Ready after" not in process.stdout.readline():
+            assert process.poll() is None
+        assert any("pubsub-emulator" in line and "-jar" in line for line in left_running(tmp_path))
+        process.kill()
+    deadline = time.monotonic() + 10
+    while left_running(tmp_path):
+        assert time.monotonic() < deadline, left_running(tmp_path)
+        time.sleep(0.1)
 
 
 def test_an_outcome_for_scripts_is_one_line_of_ascii() -> None:
