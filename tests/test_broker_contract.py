@@ -48,7 +48,7 @@ PUSH = PushSubscription(
 MORTAL = replace(PUSH, max_delivery_attempts=5, dead_letter_topic="page-tasks-dead")
 
 # A message that was refused with others comes again beside them; so long after it, all of them have.
-SETTLED_SECONDS = 0.3
+SETTLED_SECONDS = 1.0
 
 _projects = itertools.count(1)
 
