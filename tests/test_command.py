@@ -14,6 +14,7 @@ from bucketscribe.model import DocumentStatus
 from infra.local import session, wiring
 from infra.local.errors import CannotRun
 from infra.local.progress import Outcome, Trouble
+from tests.fakes.emulator import needs_emulator
 
 COMMAND = Path(sys.executable).with_name("bucketscribe")
 SAMPLE = Path(__file__).parent.parent / "samples/documents/table.pdf"
@@ -107,6 +108,16 @@ def test_an_ocr_server_that_cannot_be_asked_is_told(tmp_path: Path, url: str, sa
     assert left_running(tmp_path) == []
 
 
+def test_an_emulator_that_is_not_installed_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    done = run(SAMPLE, "--pubsub-emulator", folder=tmp_path)
+    assert done.returncode == 2
+    assert "gcloud is not on PATH" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.stack
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_everything_at_once_and_quietly(
@@ -152,6 +163,21 @@ def test_after_a_killed_run_nothing_is_left_and_the_next_one_works(tmp_path: Pat
     assert left_running(tmp_path) == []
 
 
+@needs_emulator
+@pytest.mark.stack
+def test_a_killed_run_takes_googles_emulator_with_it(tmp_path: Path) -> None:
+    with started("--watch", "inbox", "--pubsub-emulator", folder=tmp_path) as process:
+        assert process.stdout
+        while "Ready after" not in process.stdout.readline():
+            assert process.poll() is None
+        assert any("pubsub-emulator" in line and "-jar" in line for line in left_running(tmp_path))
+        process.kill()
+    deadline = time.monotonic() + 10
+    while left_running(tmp_path):
+        assert time.monotonic() < deadline, left_running(tmp_path)
+        time.sleep(0.1)
+
+
 def test_an_outcome_for_scripts_is_one_line_of_ascii() -> None:
     trouble = Trouble(page=None, code="document_encrypted", message="Passwort\nnötig")
     outcome = Outcome(name="ä\n.pdf", generation=7, status=DocumentStatus.FAILED, errors=(trouble,))
@@ -176,7 +202,7 @@ def test_nothing_that_leads_to_a_real_cloud_is_inherited(tmp_path: Path) -> None
         "PATH": os.environ["PATH"],
     }
     clean = wiring.clean_environment(real, tmp_path)
-    wired = wiring.wire(clean, wiring.free_ports(), "127.0.0.1:9", None)
+    wired = wiring.wire(clean, wiring.free_ports(), None)
     text = "\n".join(wired.values())
     assert not any(word in text for word in ("production", "/home/me", "elsewhere", "exotic"))
     assert wired["NO_PROXY"] == "127.0.0.1,localhost,intranet"
@@ -186,4 +212,4 @@ def test_nothing_that_leads_to_a_real_cloud_is_inherited(tmp_path: Path) -> None
 def test_a_setting_that_is_wrong_is_told_before_anything_starts(tmp_path: Path) -> None:
     clean = wiring.clean_environment({"BUCKETSCRIBE_RENDER_WORKERS": "many"}, tmp_path)
     with pytest.raises(CannotRun, match="BUCKETSCRIBE_RENDER_WORKERS is 'many'"):
-        wiring.check(wiring.wire(clean, wiring.free_ports(), "127.0.0.1:9", None))
+        wiring.check(wiring.wire(clean, wiring.free_ports(), None))

@@ -13,6 +13,7 @@ import pytest
 
 from bucketscribe import markdown
 from tests import papers
+from tests.fakes.emulator import needs_emulator
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
@@ -68,8 +69,14 @@ def record(outbox: Path, name: str) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(scope="module", params=["ours", pytest.param("googles", marks=needs_emulator)])
+def broker(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The words that choose a broker."""
+    return () if request.param == "ours" else ("--pubsub-emulator",)
+
+
 @pytest.fixture(scope="module")
-def outbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def outbox(broker: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The outbox of one run over the samples and a few documents that end otherwise."""
     folder = tmp_path_factory.mktemp("user")
     odd = folder / "odd"
@@ -79,7 +86,7 @@ def outbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (odd / "Größe & <b>.txt").write_text("no document at all")
     (odd / "中文.pdf").write_bytes(papers.cjk_pdf())
     shutil.copy(SAMPLES / "broken" / "broken.pdf", odd)
-    ended = run(SAMPLES / "documents", odd, "--json", folder=folder)
+    ended = run(SAMPLES / "documents", odd, "--json", *broker, folder=folder)
     assert ended.returncode == 1, ended.stderr
     assert "did not close" not in ended.stderr
     finished = [json.loads(line) for line in ended.stdout.splitlines()]
@@ -149,9 +156,9 @@ def test_nothing_is_left_in_flight(outbox: Path):
         assert not [path for path in (outbox / kind).rglob("*") if path.is_file()], kind
 
 
-def test_a_second_run_reads_a_document_anew_and_keeps_the_others(outbox: Path):
+def test_a_second_run_reads_a_document_anew_and_keeps_the_others(outbox: Path, broker: tuple[str, ...]):
     before = record(outbox, "table.pdf")["source"]["generation"]
-    ended = run(SAMPLES / "documents" / "table.pdf", folder=outbox.parent)
+    ended = run(SAMPLES / "documents" / "table.pdf", *broker, folder=outbox.parent)
     assert ended.returncode == 0, ended.stderr
     assert "\x1b" not in ended.stdout + ended.stderr
     assert record(outbox, "table.pdf")["source"]["generation"] > before

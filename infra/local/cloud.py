@@ -10,12 +10,15 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
-from infra.local import bucket_server, wiring
-from infra.local.broker import Broker, PushSubscription
+from infra.local import bucket_server, emulator, wiring
+from infra.local.broker import Broker, PushSubscription, Received
+from infra.local.emulator import Emulator, Installed
 from infra.local.errors import CannotRun
 from infra.local.outbox import INPUT_BUCKET, OUTPUT_BUCKET, Premises
 from infra.local.processes import Program
@@ -36,12 +39,26 @@ _WAITING_FACTOR = 2
 _LEAST_CONCURRENCY = 16
 
 
+class PubSub(Protocol):
+    """A broker: told its topics, subscriptions and listeners first, and then started."""
+
+    def add_topic(self, name: str) -> None: ...
+
+    def subscribe(self, spec: PushSubscription) -> None: ...
+
+    def listen(self, topic: str) -> "asyncio.Queue[Received]": ...
+
+    async def start(self) -> str: ...
+
+    async def stop(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaptopCloud:
-    """The cloud while it runs."""
+    """The cloud while it runs. `finished` gets the events of documents that have ended."""
 
     ports: Ports
-    broker: Broker
+    finished: "asyncio.Queue[Received]"
 
     @property
     def upload_door(self) -> str:
@@ -54,20 +71,28 @@ class LaptopCloud:
 
 @asynccontextmanager
 async def running(
-    premises: Premises, ocr_url: str | None, supervisor: Supervisor, on_refusal: Callable[[str], None]
+    premises: Premises,
+    ocr_url: str | None,
+    supervisor: Supervisor,
+    on_refusal: Callable[[str], None],
+    googles: Installed | None = None,
 ) -> AsyncIterator[LaptopCloud]:
     """Start everything and yield when all of it answers. Raises CannotRun.
 
-    Without an `ocr_url` the stand-in reads. `on_refusal` is told of every delivery that a door
-    refused. The programs end with the supervisor, the broker here.
+    Without an `ocr_url` the stand-in reads; without `googles` (Google's emulator) our own broker pushes,
+    which tells `on_refusal` of every delivery that a door refused. Programs end with the supervisor.
     """
     bucket_server.prepare(premises.buckets, (INPUT_BUCKET, OUTPUT_BUCKET))
     ports = wiring.free_ports()
-    broker = Broker(wiring.PROJECT, on_refusal)
     clean = wiring.clean_environment(os.environ, premises.scratch)
+    wired = wiring.wire(clean, ports, ocr_url)
+    pages_at_gpu = wiring.check(wired).pages_at_gpu
+    broker: PubSub = Broker(wiring.PROJECT, on_refusal)
+    if googles:
+        broker = _emulator(googles, ports, clean, premises, supervisor)
+    finished = _subscribe(broker, ports, pages_at_gpu)
     try:
-        wired = wiring.wire(clean, ports, await broker.start(), ocr_url)
-        _subscribe(broker, ports, wiring.check(wired).pages_at_gpu)
+        wired["PUBSUB_EMULATOR_HOST"] = await broker.start()
         async with httpx.AsyncClient(trust_env=False, timeout=2.0) as http:
             programs = [_bucket_server(ports, premises, clean)]
             programs += [_door(name, port, wired, http) for name, port in _doors(ports).items()]
@@ -76,7 +101,7 @@ async def running(
             else:
                 await _require_server(ocr_url)
             await _start(programs, supervisor)
-        yield LaptopCloud(ports=ports, broker=broker)
+        yield LaptopCloud(ports=ports, finished=finished)
     finally:
         await broker.stop()
 
@@ -100,6 +125,23 @@ async def _require_server(ocr_url: str) -> None:
         raise CannotRun(
             f"no OCR server answers at {ocr_url} ({error!r}); start it, or mend --ocr-url"
         ) from error
+
+
+def _emulator(
+    googles: Installed,
+    ports: Ports,
+    environment: Mapping[str, str],
+    premises: Premises,
+    supervisor: Supervisor,
+) -> Emulator:
+    program = Program(
+        name="pubsub",
+        command=googles.command(ports.emulator),
+        environment=environment,
+        folder=premises.scratch,
+        is_ready=lambda: emulator.is_ready(ports.emulator),
+    )
+    return Emulator(wiring.PROJECT, ports.emulator, partial(supervisor.start, program))
 
 
 def _bucket_server(ports: Ports, premises: Premises, environment: Mapping[str, str]) -> Program:
@@ -155,7 +197,8 @@ def _answers(http: httpx.AsyncClient, url: str, *, only_success: bool) -> Callab
     return ask
 
 
-def _subscribe(broker: Broker, ports: Ports, pages_at_gpu: int) -> None:
+def _subscribe(broker: PubSub, ports: Ports, pages_at_gpu: int) -> "asyncio.Queue[Received]":
+    """Tell the broker who gets what; return the events of finished documents."""
     topics = (wiring.EXPRESS_TOPIC, wiring.BULK_TOPIC, _DEAD_TOPIC)
     for topic in (*topics, wiring.FINISHED_TOPIC):
         broker.add_topic(topic)
@@ -174,3 +217,4 @@ def _subscribe(broker: Broker, ports: Ports, pages_at_gpu: int) -> None:
                 concurrency=max(_LEAST_CONCURRENCY, _WAITING_FACTOR * pages_at_gpu),
             )
         )
+    return broker.listen(wiring.FINISHED_TOPIC)

@@ -64,6 +64,7 @@ def _run(words: argparse.Namespace) -> int:
         outbox=words.outbox,
         ocr_url=words.ocr_url and words.ocr_url.rstrip("/"),
         as_json=words.json,
+        pubsub_emulator=words.pubsub_emulator,
     )
     code: int = session.run(options)
     return code
@@ -91,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     local.add_argument("--ocr-url", metavar="URL", help="a server that reads pages, such as http://HOST:8000")
     local.add_argument(
         "--json", action="store_true", help="one JSON object per finished document, for scripts"
+    )
+    local.add_argument(
+        "--pubsub-emulator",
+        action="store_true",
+        help="use Google's Pub/Sub emulator, when gcloud has it installed, instead of our own broker",
     )
     local.set_defaults(run=_run)
     add_commands(commands)

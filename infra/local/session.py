@@ -18,17 +18,17 @@ from rich.console import Console
 
 from bucketscribe.errors import StorageUnavailable
 from bucketscribe.model import DocumentStatus, ObjectRef
-from infra.local import cloud, inbox, outbox, schedule
+from infra.local import cloud, emulator, inbox, outbox, schedule
 from infra.local.bucket_client import BucketClient, Listed
 from infra.local.cloud import LaptopCloud
 from infra.local.display import Display
+from infra.local.emulator import Installed
 from infra.local.events import UploadEvents
 from infra.local.inbox import Item
 from infra.local.logbook import Logbook
 from infra.local.outbox import INPUT_BUCKET, OUTPUT_BUCKET, Premises
 from infra.local.progress import Outcome, Progress, Trouble
 from infra.local.supervisor import Supervisor
-from infra.local.wiring import FINISHED_TOPIC
 
 _UPLOADS_AT_ONCE = 4
 _UPLOAD_TRIES = 5
@@ -46,6 +46,7 @@ class Options:
     outbox: Path
     ocr_url: str | None
     as_json: bool
+    pubsub_emulator: bool
 
 
 def run(options: Options) -> int:
@@ -85,14 +86,15 @@ class _Session:
         outbox.keep_apart(options.outbox, options.watch)
         inbox.make_watched(options.watch)
         items = inbox.collect(options.files, options.outbox)
+        googles = emulator.find() if options.pubsub_emulator else None
         try:
             with outbox.lent(options.outbox) as premises, Logbook(premises.logs / "supervisor.log"):
-                await self._with_cloud(premises, items)
+                await self._with_cloud(premises, items, googles)
         finally:
             self._report()
         return int(any(each.status is not DocumentStatus.COMPLETE for each in self._outcomes()))
 
-    async def _with_cloud(self, premises: Premises, items: Sequence[Item]) -> None:
+    async def _with_cloud(self, premises: Premises, items: Sequence[Item], googles: Installed | None) -> None:
         """Start the cloud, work, and take everything down again."""
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -100,7 +102,7 @@ class _Session:
         self._display.say(f"Starting the laptop cloud; its logs are in {_from_here(premises.logs)}/")
         async with (
             Supervisor(premises.logs, self._display.restarted, premises.lock_descriptor) as supervisor,
-            cloud.running(premises, self._options.ocr_url, supervisor, refused) as laptop,
+            cloud.running(premises, self._options.ocr_url, supervisor, refused, googles) as laptop,
             BucketClient(INPUT_BUCKET, laptop.ports.buckets) as input_bucket,
             BucketClient(OUTPUT_BUCKET, laptop.ports.buckets) as output_bucket,
         ):
@@ -214,9 +216,8 @@ def as_json(outcome: Outcome, outbox: Path) -> str:
 
 async def _listen(laptop: LaptopCloud, progress: Progress) -> None:
     """Close documents as their finished events come, as a consumer would."""
-    events = laptop.broker.listen(FINISHED_TOPIC)
     while True:
-        about = (await events.get()).attributes
+        about = (await laptop.finished.get()).attributes
         generation = int(about["generation"])
         await progress.close(ObjectRef(bucket=about["bucket"], name=about["name"], generation=generation))
 

@@ -39,11 +39,12 @@ class Ports:
     on_page_task: int
     on_dead_letter: int
     sweep: int
+    emulator: int
 
 
 def free_ports() -> Ports:
     """Find different ports by holding all of them at once."""
-    sockets = [socket.socket() for _ in range(6)]
+    sockets = [socket.socket() for _ in range(7)]
     try:
         for each in sockets:
             each.bind((HOST, 0))
@@ -58,6 +59,7 @@ def free_ports() -> Ports:
         on_page_task=numbers[3],
         on_dead_letter=numbers[4],
         sweep=numbers[5],
+        emulator=numbers[6],
     )
 
 
@@ -87,13 +89,12 @@ def clean_environment(environment: Mapping[str, str], scratch: Path) -> dict[str
     return kept | direct | own
 
 
-def wire(clean: Mapping[str, str], ports: Ports, broker: str, ocr_url: str | None) -> dict[str, str]:
-    """Tell the functions where everything is; every object that is dropped in is taken in."""
+def wire(clean: Mapping[str, str], ports: Ports, ocr_url: str | None) -> dict[str, str]:
+    """Tell the functions where everything is but the broker; every object that is dropped in is taken in."""
     pages_at_gpu = readers() if ocr_url is None else _PAGES_AT_REAL_SERVER
     wired = {
         "GOOGLE_CLOUD_PROJECT": PROJECT,
         "STORAGE_EMULATOR_HOST": url(ports.buckets),
-        "PUBSUB_EMULATOR_HOST": broker,
         "BUCKETSCRIBE_PROJECT": PROJECT,
         "BUCKETSCRIBE_INPUT_BUCKET": INPUT_BUCKET,
         "BUCKETSCRIBE_OUTPUT_BUCKET": OUTPUT_BUCKET,

@@ -13,12 +13,14 @@ _PATIENCE_SECONDS = 20.0
 class Receiver:
     """`answer` gives the status for each push; None hangs until the sender goes away.
 
-    `envelopes` holds every push, decoded, in order of arrival; `most_at_once` the highest number answered
-    side by side. An answer waits while `gate` is shut. `port` 0 takes a free one.
+    `envelopes` holds every push, decoded, in order of arrival, and `heads` their heads in small letters;
+    `most_at_once` is the highest number answered side by side. An answer waits while `gate` is shut. `port` 0
+    takes a free one.
     """
 
     answer: Callable[[dict[str, Any]], int | None] = lambda _: 204
     envelopes: list[dict[str, Any]] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     most_at_once: int = 0
     port: int = 0
@@ -62,6 +64,7 @@ class Receiver:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = int(head.split("content-length: ")[1].split("\r\n")[0])
         envelope = json.loads(await reader.readexactly(length))
+        self.heads.append(head)
         self.envelopes.append(envelope)
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
