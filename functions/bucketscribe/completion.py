@@ -96,8 +96,9 @@ async def is_missing_any_redone(
         del known.missing[ended]
     while known.missing:
         watched = max(known.missing)
+        awaited = known.missing[watched]
         record = await ledger.look(bucket, source, watched)
-        if record is None or record.edition < known.missing[watched]:
+        if record is None or record.edition < awaited:
             return True
         known.missing.pop(watched, None)
     return False

@@ -260,8 +260,8 @@ async def erase_marked(source: ObjectRef, finisher: Finisher) -> None:
 
 
 async def has_lost_its_source(source: ObjectRef, finisher: Finisher) -> bool:
-    """Tell whether nothing of it may stand. Asked before a page is written and after a document is: a source
-    deleted in between is its deleted event's business, and then the sweep's.
+    """Tell whether nothing of it may stand. Asked before a page is read and after a document is published: a
+    source deleted in between is its deleted event's business, and then the sweep's.
     """
     if finisher.retention is Retention.KEEP:
         return False

@@ -87,14 +87,14 @@ async def transcribe(delivery: Delivery, house: Transcriber) -> End:
         reading = _Reading(delivery, profile, budget, house)
         standing = await reading.standing()
         if standing is None:
+            if await finish.erase_if_forgotten(task.source, house.finisher):
+                return End.CLOSED
             try:
                 ended = await reading.end()
             except Superseded as superseded:
                 await finish.close(task.source, house.finisher)
                 log(Severity.INFO, "document superseded", source=str(task.source), reason=str(superseded))
                 return End.SUPERSEDED
-            if ended and await finish.erase_if_forgotten(task.source, house.finisher):
-                return End.CLOSED
             standing = await _write(delivery, ended, house) if ended else None
     return await finish.check_page(task, standing, house.finisher)
 

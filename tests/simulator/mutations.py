@@ -13,11 +13,12 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from bucketscribe import completion, finish, give_up, jobs, ledger, patience, publication
+from bucketscribe import completion, fan_out, finish, give_up, jobs, ledger, patience, publication, strays
 from bucketscribe import records as record_keeping
 from bucketscribe.asking import Asking
 from bucketscribe.errors import WriteConflict
-from bucketscribe.model import JobState
+from bucketscribe.model import Job, JobState
+from bucketscribe.resume import _Sweep as Sweep
 from bucketscribe.turns import Turns
 from tests.fakes.line import BucketOverLine
 from tests.simulator.instances import main
@@ -206,6 +207,24 @@ def _without_check(real: Any) -> Any:
     return transcribe
 
 
+def _unmarked(_real: Any) -> Any:
+    async def mark(_sweep: Any, opened: Any) -> Any:
+        return opened
+
+    return mark
+
+
+def _blind(_data: bytes) -> None:
+    return None
+
+
+def _close_blindly(_real: Any) -> Any:
+    async def close(opened: Any, bucket: Any) -> None:
+        await bucket.delete(jobs.layout.job(opened.source))
+
+    return close
+
+
 def _alone(_real: Any) -> Any:
     @contextlib.asynccontextmanager
     async def flight(self: Any, page: Any, *, timeout_seconds: float) -> Any:
@@ -228,6 +247,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(what="a dead letter is forgotten", broken=_of(give_up, "_park", _nothing())),
     Mutation(
+        what="every copy of a dead letter is parked",
+        broken=_of(give_up, "_is_copy", lambda _real: lambda *_: False),
+    ),
+    Mutation(
         what="a dead letter fails its page at once",
         broken=_of(give_up, "is_overdue", lambda _real: lambda *_: True),
     ),
@@ -236,20 +259,24 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(what="the event comes before the commit", broken=_event_before_commit),
     Mutation(what="the job is deleted before the event", broken=_close_before_event),
     Mutation(what="a finished job stays", broken=_of(finish, "close", _nothing())),
+    Mutation(what="a note without a job stays", broken=_of(strays, "clear", _nothing(0))),
     Mutation(
-        what="the notes of a finished document stay",
-        broken=_of(finish, "clear_up", _nothing()),
+        what="what was written during an erasure stays",
+        broken=_of(strays, "_erase_again", _nothing()),
     ),
     Mutation(
         what="nobody looks whether a newer version stands or is live",
         broken=_of(publication, "_refuse_if_superseded", _nothing()),
     ),
     Mutation(what="the sweep resumes without pauses and without end", broken=_restless_sweep),
+    Mutation(what="the sweep does not say that it resumes", broken=_of(Sweep, "_mark", _unmarked)),
     Mutation(
         what="the sweep sees no job",
         broken=_of(jobs, "listing", _nothing([])),
     ),
     Mutation(what="no job is written before the fetch", broken=_of(jobs, "write", _without_job)),
+    Mutation(what="an event is done without its tasks", broken=_of(fan_out, "_publish", _nothing())),
+    Mutation(what="a note is not read", broken=_of(record_keeping, "decode_note", lambda _real: _blind)),
     Mutation(what="no note is written before a 503", broken=_of(Asking, "remember", _nothing())),
     Mutation(
         what="whether a deleted source shall be forgotten is not asked",
@@ -263,5 +290,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         what="whether the document is done is not asked for a page that had ended",
         broken=_of(main, "transcribe", _without_check),
     ),
+    Mutation(what="a redo takes what stands", broken=_of(Job, "edition_of", lambda _real: lambda *_: 0)),
+    Mutation(
+        what="a page that ended late is not published",
+        broken=_of(finish, "reopen", _nothing()),
+    ),
+    Mutation(what="a job is closed whoever has changed it", broken=_of(jobs, "close", _close_blindly)),
     Mutation(what="two deliveries of a page fly side by side", broken=_of(Turns, "flight", _alone)),
 )
