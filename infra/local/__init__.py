@@ -6,7 +6,7 @@ outbox      the user's folder as the output bucket, and back
 cloud       which programs there are, how they find each other, the subscriptions
 supervisor  keeps programs running; `processes` is one of them, `undertaker` ends them if it is killed
 bucket_server, bucket_client    Cloud Storage on a folder, and how we ask it
-broker      Pub/Sub in this process
+broker      Pub/Sub in this process; `journal` is how it could outlive that
 events      an upload becomes the CloudEvent that Eventarc would send
 schedule    calls the sweep's door every ten minutes, as Cloud Scheduler would
 inbox       which files are meant, how they are named, when they are whole

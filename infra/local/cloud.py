@@ -22,7 +22,7 @@ from infra.local.processes import Program
 from infra.local.supervisor import Supervisor
 from infra.local.wiring import Ports
 
-_DEAD_TOPIC = "page-tasks-dead"
+DEAD_TOPIC = "page-tasks-dead"
 _REPOSITORY = Path(__file__).parents[2]
 
 # As on Google Cloud, but for the back-off: 10 to 600 s there, where an outage may last a weekend; here
@@ -67,21 +67,21 @@ async def running(
     clean = wiring.clean_environment(os.environ, premises.scratch)
     try:
         wired = wiring.wire(clean, ports, await broker.start(), ocr_url)
-        _subscribe(broker, ports, wiring.check(wired).pages_at_gpu)
+        _subscribe(broker, subscriptions(ports, wiring.check(wired).pages_at_gpu))
         async with httpx.AsyncClient(trust_env=False, timeout=2.0) as http:
-            programs = [_bucket_server(ports, premises, clean)]
-            programs += [_door(name, port, wired, http) for name, port in _doors(ports).items()]
+            programs = [server_of_buckets(ports, premises, clean)]
+            programs += doors(ports, wired, http)
             if ocr_url is None:
-                programs.append(_stand_in(ports, clean, http))
+                programs.append(stand_in(ports, clean, http))
             else:
                 await _require_server(ocr_url)
-            await _start(programs, supervisor)
+            await start(programs, supervisor)
         yield LaptopCloud(ports=ports, broker=broker)
     finally:
         await broker.stop()
 
 
-async def _start(programs: Sequence[Program], supervisor: Supervisor) -> None:
+async def start(programs: Sequence[Program], supervisor: Supervisor) -> None:
     """Start all in parallel; when one cannot be started the others need not be waited for."""
     try:
         async with asyncio.TaskGroup() as starting:
@@ -102,7 +102,7 @@ async def _require_server(ocr_url: str) -> None:
         ) from error
 
 
-def _bucket_server(ports: Ports, premises: Premises, environment: Mapping[str, str]) -> Program:
+def server_of_buckets(ports: Ports, premises: Premises, environment: Mapping[str, str]) -> Program:
     return Program(
         name="buckets",
         command=tuple(bucket_server.command(premises.buckets, ports.buckets)),
@@ -112,7 +112,7 @@ def _bucket_server(ports: Ports, premises: Premises, environment: Mapping[str, s
     )
 
 
-def _stand_in(ports: Ports, environment: Mapping[str, str], http: httpx.AsyncClient) -> Program:
+def stand_in(ports: Ports, environment: Mapping[str, str], http: httpx.AsyncClient) -> Program:
     module = (sys.executable, "-m", "gpu_service.stand_in")
     return Program(
         name="stand_in",
@@ -123,13 +123,15 @@ def _stand_in(ports: Ports, environment: Mapping[str, str], http: httpx.AsyncCli
     )
 
 
-def _doors(ports: Ports) -> Mapping[str, int]:
-    return {
+def doors(ports: Ports, wired: Mapping[str, str], http: httpx.AsyncClient) -> list[Program]:
+    """Describe all four, as `wired` sets them up."""
+    by_name = {
         "on_upload": ports.on_upload,
         "on_page_task": ports.on_page_task,
         "on_dead_letter": ports.on_dead_letter,
         "sweep": ports.sweep,
     }
+    return [_door(name, port, wired, http) for name, port in by_name.items()]
 
 
 def _door(name: str, port: int, wired: Mapping[str, str], http: httpx.AsyncClient) -> Program:
@@ -155,22 +157,26 @@ def _answers(http: httpx.AsyncClient, url: str, *, only_success: bool) -> Callab
     return ask
 
 
-def _subscribe(broker: Broker, ports: Ports, pages_at_gpu: int) -> None:
-    topics = (wiring.EXPRESS_TOPIC, wiring.BULK_TOPIC, _DEAD_TOPIC)
-    for topic in (*topics, wiring.FINISHED_TOPIC):
-        broker.add_topic(topic)
-    for topic in topics:
-        dead = topic == _DEAD_TOPIC
-        broker.subscribe(
-            PushSubscription(
-                name=f"{topic}-push",
-                topic=topic,
-                endpoint=wiring.url(ports.on_dead_letter if dead else ports.on_page_task),
-                ack_deadline_seconds=_ACK_DEADLINE_SECONDS,
-                minimum_backoff_seconds=_MINIMUM_BACKOFF_SECONDS,
-                maximum_backoff_seconds=_MAXIMUM_BACKOFF_SECONDS,
-                max_delivery_attempts=None if dead else _MAX_DELIVERY_ATTEMPTS,
-                dead_letter_topic=None if dead else _DEAD_TOPIC,
-                concurrency=max(_LEAST_CONCURRENCY, _WAITING_FACTOR * pages_at_gpu),
-            )
+def subscriptions(ports: Ports, pages_at_gpu: int) -> list[PushSubscription]:
+    """Describe who is pushed what, the dead letters' subscription last."""
+    return [
+        PushSubscription(
+            name=f"{topic}-push",
+            topic=topic,
+            endpoint=wiring.url(ports.on_dead_letter if topic == DEAD_TOPIC else ports.on_page_task),
+            ack_deadline_seconds=_ACK_DEADLINE_SECONDS,
+            minimum_backoff_seconds=_MINIMUM_BACKOFF_SECONDS,
+            maximum_backoff_seconds=_MAXIMUM_BACKOFF_SECONDS,
+            max_delivery_attempts=None if topic == DEAD_TOPIC else _MAX_DELIVERY_ATTEMPTS,
+            dead_letter_topic=None if topic == DEAD_TOPIC else DEAD_TOPIC,
+            concurrency=max(_LEAST_CONCURRENCY, _WAITING_FACTOR * pages_at_gpu),
         )
+        for topic in (wiring.EXPRESS_TOPIC, wiring.BULK_TOPIC, DEAD_TOPIC)
+    ]
+
+
+def _subscribe(broker: Broker, specs: Sequence[PushSubscription]) -> None:
+    for topic in (*(spec.topic for spec in specs), wiring.FINISHED_TOPIC):
+        broker.add_topic(topic)
+    for spec in specs:
+        broker.subscribe(spec)

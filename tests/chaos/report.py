@@ -1,0 +1,49 @@
+"""The story of a run in a few lines, for people."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.chaos import account, faults
+from tests.chaos.run import Options, Story
+
+_SHOWN = 40
+
+
+def lines(options: Options, story: Story) -> Iterator[str]:
+    """Say what was done and what came of it; "nothing was lost" only if that was proven."""
+    given = Counter(story.given.total)
+    through = given.pop(account.THROUGH, 0)
+    counted = story.counted
+    refused = sum(number for word, number in counted.items() if word.startswith("refused"))
+    verdict = story.verdict
+    failed = given.total()
+    yield ""
+    yield (
+        f"documents   {options.documents} in {story.versions} versions, {story.deleted} deleted again, "
+        f"{story.pages} pages in the newest ones"
+    )
+    yield f"ended       documents: {_counts(verdict.documents)}; pages: {_counts(verdict.pages)}"
+    yield f"codes       {_counts(verdict.codes)}"
+    yield f"kills       {story.kills.total()}: {_counts(story.kills)}"
+    yield (
+        f"messages    {counted['deliveries']} deliveries, {refused} of them refused, broken off or in vain; "
+        f"{counted['copies']} copies besides; {story.events} finished events"
+    )
+    share = failed / max(1, failed + through)
+    yield f"answers     {through} came through, {failed} failed ({share:.0%}): {_counts(given)}"
+    unseen = faults.FAULTS.keys() - given.keys()
+    if unseen:
+        yield f"            not drawn: {', '.join(sorted(unseen))}"
+    yield f"seconds     {story.seconds:.0f}"
+    yield f"verify      {story.verified}"
+    yield from (f"WRONG       {sentence}" for sentence in verdict.wrong[:_SHOWN])
+    if len(verdict.wrong) > _SHOWN:
+        yield f"            and {len(verdict.wrong) - _SHOWN} more"
+    if verdict.wrong:
+        yield f"{len(verdict.wrong)} things are wrong (seed {options.seed})."
+    else:
+        yield "Nothing was lost: every newest version has its record, and every page ended as it may."
+
+
+def _counts(counted: Counter[str]) -> str:
+    return ", ".join(f"{number} {word}" for word, number in counted.most_common()) or "none"

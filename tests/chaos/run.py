@@ -1,0 +1,256 @@
+"""One run: documents are dropped while programs die; then everything must have come to its end."""
+
+import asyncio
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+
+from infra.local import schedule, wiring
+from infra.local.bucket_client import BucketClient
+from infra.local.events import UploadEvents
+from infra.local.outbox import INPUT_BUCKET, Premises
+from infra.local.supervisor import Supervisor
+from tests.chaos import account, city, documents, judge
+from tests.chaos.city import City, Weather
+from tests.chaos.documents import Document
+from tests.chaos.journal import SqliteJournal
+from tests.chaos.judge import Dropped, Judge, Verdict
+from tests.chaos.post import LATEST_COPY_SECONDS
+from tests.fakes.receiver import Receiver
+
+_LONGEST_PAUSE_SECONDS = 1.0
+_SWEEP_EVERY_SECONDS = 5.0
+_LOOK_EVERY_SECONDS = 1.0
+_TELL_EVERY_SECONDS = 10.0
+_DROPPED_AT_ONCE = 4
+# Whoever has not moved for so long does not move any more; the sweep's first pause is 20 minutes.
+_STALLED_AFTER_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is asked for. A program is killed every `kill_seconds` on average, 0 for never."""
+
+    documents: int
+    seed: int
+    share: float = 0.2
+    kill_seconds: float = 3.0
+    dropped_within_seconds: float = 20.0
+
+
+@dataclass(slots=True)
+class Story:
+    """What happened."""
+
+    verdict: Verdict = field(default_factory=Verdict)
+    pages: int = 0
+    versions: int = 0
+    deleted: int = 0
+    kills: Counter[str] = field(default_factory=Counter)
+    counted: Counter[str] = field(default_factory=Counter)
+    given: account.Given = field(default_factory=account.Given)
+    events: int = 0
+    seconds: float = 0.0
+    verified: str = ""
+
+
+class Stalled(Exception):
+    """Nothing moves any more, and not all is done."""
+
+
+async def run(options: Options, root: Path, say: Callable[[str], None]) -> Story:
+    """Run to the end and judge. Raises CannotRun when the city cannot be built."""
+    chance = random.Random(options.seed)  # noqa: S311 - guards nothing
+    drawn = documents.draw(options.documents, chance)
+    premises = Premises(place=root / "outbox", root=root)
+    story = Story(
+        pages=sum(len(each.newest.pages) for each in drawn),
+        versions=sum(len(each.versions) for each in drawn),
+        deleted=sum(each.is_deleted for each in drawn),
+    )
+    started = time.monotonic()
+    async with (
+        Receiver() as finished,
+        Supervisor(
+            premises.logs, lambda *_: None, longest_pause_seconds=_LONGEST_PAUSE_SECONDS
+        ) as supervisor,
+        city.running(
+            premises, Weather(seed=options.seed, share=options.share), supervisor, finished.url
+        ) as it,
+    ):
+        say(f"the city stands after {time.monotonic() - started:.1f} s; its logs are in {premises.logs}")
+        run_of = _Run(it, supervisor, options=options, chance=chance, story=story, say=say)
+        try:
+            await run_of.to_the_end(drawn)
+        except* Stalled as stalled:
+            story.verdict.wrong += [str(error) for error in stalled.exceptions]
+    story.seconds = time.monotonic() - started
+    story.given = account.read(it.account)
+    with SqliteJournal(it.journal) as journal:
+        story.counted = journal.counted()
+    story.events = len(finished.envelopes)
+    announced = {
+        (about["name"], int(about["generation"]))
+        for about in (envelope["message"]["attributes"] for envelope in finished.envelopes)
+    }
+    verdict = Judge(outbox=premises.outbox, given=story.given, announced=announced).judge(run_of.dropped)
+    verdict.wrong += story.verdict.wrong
+    story.verdict = verdict
+    story.verified = _verify(premises, verdict)
+    return story
+
+
+class _Run:
+    """The parts of one run while the city stands."""
+
+    def __init__(
+        self,
+        it: City,
+        supervisor: Supervisor,
+        *,
+        options: Options,
+        chance: random.Random,
+        story: Story,
+        say: Callable[[str], None],
+    ) -> None:
+        self._city = it
+        self._supervisor = supervisor
+        self._options = options
+        self._chance = chance
+        self._story = story
+        self._say = say
+        self._seen: set[tuple[str, int]] = set()
+        self._places = asyncio.Semaphore(_DROPPED_AT_ONCE)
+        self.dropped: list[Dropped] = []
+
+    async def to_the_end(self, drawn: Sequence[Document]) -> None:
+        """Drop everything and wait until it has ended. Raises Stalled, in a group."""
+        door = wiring.url(self._city.ports.on_upload)
+        async with (
+            BucketClient(INPUT_BUCKET, self._city.ports.buckets) as bucket,
+            asyncio.TaskGroup() as group,
+        ):
+            # Twice: every upload's event comes more than once.
+            bridges = [
+                UploadEvents(bucket, door, lambda new: self._seen.add((new.name, new.generation)))
+                for _ in range(2)
+            ]
+            servants = [group.create_task(bridge.run()) for bridge in bridges]
+            sweep = wiring.url(self._city.ports.sweep)
+            servants.append(group.create_task(schedule.run(sweep, _SWEEP_EVERY_SECONDS)))
+            if self._options.kill_seconds:
+                servants.append(group.create_task(self._kill()))
+            async with asyncio.TaskGroup() as dropping:
+                watching = group.create_task(self._watch(len(drawn)))
+                for document in drawn:
+                    dropping.create_task(self._drop(document, bucket))
+            await watching
+            for servant in servants:
+                servant.cancel()
+
+    async def _kill(self) -> None:
+        """Kill one program after the other, for ever."""
+        while True:
+            await asyncio.sleep(self._chance.expovariate(1 / self._options.kill_seconds))
+            [name] = self._chance.choices(list(city.MORTALS), list(city.MORTALS.values()))
+            if self._supervisor.kill(name):
+                self._story.kills[name] += 1
+
+    async def _drop(self, document: Document, bucket: BucketClient) -> None:
+        """Upload all versions; delete the document again once its event is on its way, if that is its lot."""
+        await asyncio.sleep(self._chance.uniform(0, self._options.dropped_within_seconds))
+        generations: list[int] = []
+        for number, version in enumerate(document.versions):
+            await asyncio.sleep(self._chance.uniform(0, 4) if number else 0)
+            generations.append(await self._upload(document.name, version.data, bucket))
+        dropped = Dropped(document=document, generations=tuple(generations))
+        if document.is_deleted:
+            while (document.name, generations[-1]) not in self._seen:  # noqa: ASYNC110 - a set cannot tell us
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(self._chance.uniform(0, 3))
+            await self._delete(document.name)
+        self.dropped.append(dropped)
+
+    async def _upload(self, name: str, data: bytes, bucket: BucketClient) -> int:
+        async with self._places:
+            with tempfile.NamedTemporaryFile() as file:
+                file.write(data)
+                file.flush()
+                return await bucket.upload(Path(file.name), name)
+
+    async def _delete(self, name: str) -> None:
+        url = f"{wiring.url(self._city.ports.buckets)}/storage/v1/b/{INPUT_BUCKET}/o/{quote(name, safe='')}"
+        async with httpx.AsyncClient(trust_env=False) as http:
+            (await http.delete(url)).raise_for_status()
+
+    async def _watch(self, number: int) -> None:
+        """Return when all has ended and stayed so until the last copy has come. Raises Stalled."""
+        loop = asyncio.get_running_loop()
+        seen, moved, told, quiet = None, loop.time(), loop.time(), None
+        with SqliteJournal(self._city.journal) as journal:
+            while quiet is None or loop.time() - quiet < LATEST_COPY_SECONDS:
+                await asyncio.sleep(_LOOK_EVERY_SECONDS)
+                state = self._state(journal)
+                if state != seen:
+                    seen, moved = state, loop.time()
+                if loop.time() - moved > _STALLED_AFTER_SECONDS:
+                    raise Stalled(f"nothing has moved for {_STALLED_AFTER_SECONDS:.0f} s: {state}")
+                quiet = (quiet or loop.time()) if state.is_done(number) else None
+                if loop.time() - told > _TELL_EVERY_SECONDS:
+                    told = loop.time()
+                    self._say(f"{state} · {self._story.kills.total()} kills")
+
+    def _state(self, journal: SqliteJournal) -> "State":
+        outbox = self._city.premises.outbox
+        ended = sum(judge.record(outbox, each.source) is not None for each in self.dropped)
+        return State(
+            dropped=len(self.dropped),
+            ended=ended,
+            pages=sum(1 for path in (outbox / "pages").rglob("*.md")),
+            in_flight=len(judge.in_flight(outbox)),
+            owed=journal.owed().total(),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """How far the run is."""
+
+    dropped: int
+    ended: int
+    pages: int
+    in_flight: int
+    owed: int
+
+    def is_done(self, documents: int) -> bool:
+        return self.ended == documents and not self.in_flight and not self.owed
+
+    def __str__(self) -> str:
+        return (
+            f"{self.ended} of {self.dropped} documents ended · {self.pages} pages · "
+            f"{self.in_flight} jobs and notes · {self.owed} messages under way"
+        )
+
+
+def _verify(premises: Premises, verdict: Verdict) -> str:
+    """Have `bucketscribe verify` read everything again; what it finds wrong is added to the verdict."""
+    command = Path(sys.executable).with_name("bucketscribe")
+    done = subprocess.run(
+        [command, "verify", premises.outbox, "--in", premises.inbox],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = (done.stdout + done.stderr).splitlines() or ["it said nothing"]
+    if done.returncode:
+        verdict.wrong += [f"verify: {line}" for line in lines]
+    return lines[-1]
