@@ -8,7 +8,7 @@ supervisor  keeps programs running; `processes` is one of them, `undertaker` end
 bucket_server, bucket_client    Cloud Storage on a folder, and how we ask it
 broker      Pub/Sub in this process; `journal` is how it could outlive that
 events      an upload becomes the CloudEvent that Eventarc would send
-schedule    calls the sweep's door every ten minutes, as Cloud Scheduler would
+schedule    calls the sweep's door every ten minutes, as Cloud Scheduler would; `sweeping` does so by hand
 inbox       which files are meant, how they are named, when they are whole
 progress    how far documents are, seen from outside
 display     bars, table, reasons

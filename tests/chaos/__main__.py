@@ -74,9 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--kill-seconds",
         type=float,
-        default=3.0,
+        default=2.0,
         metavar="T",
-        help="between two kills, on average; 0: none (3)",
+        help="between two kills, on average; 0: none (2)",
     )
     parser.add_argument("--folder", type=Path, metavar="DIR", help="work there, and keep it")
     return parser

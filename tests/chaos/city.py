@@ -61,18 +61,20 @@ class Weather:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class City:
-    """The cloud while it runs, and where its account is kept."""
+    """The cloud while it runs."""
 
     ports: Ports
     premises: Premises
 
-    @property
-    def journal(self) -> Path:
-        return self.premises.root / "journal.sqlite"
 
-    @property
-    def account(self) -> Path:
-        return self.premises.root / "account"
+def journal(premises: Premises) -> Path:
+    """Say where the broker keeps its journal."""
+    return premises.root / "journal.sqlite"
+
+
+def account(premises: Premises) -> Path:
+    """Say where the front writes what it did."""
+    return premises.root / "account"
 
 
 @asynccontextmanager
@@ -83,8 +85,7 @@ async def running(
 
     Raises CannotRun.
     """
-    for folder in (premises.logs, premises.scratch):
-        folder.mkdir(parents=True)
+    premises.scratch.mkdir()
     bucket_server.prepare(premises.buckets, (INPUT_BUCKET, OUTPUT_BUCKET))
     city = City(ports=wiring.free_ports(), premises=premises)
     ports, post_port, front_port = city.ports, free_port(), free_port()
@@ -95,11 +96,13 @@ async def running(
         programs = [
             cloud.server_of_buckets(ports, premises, clean),
             cloud.stand_in(ports, clean, http),
-            _program("post", post.command(post_port, city.journal, weather.seed, specs), clean, post_port),
+            _program(
+                "post", post.command(post_port, journal(premises), weather.seed, specs), clean, post_port
+            ),
             _program(
                 "front",
                 front.command(
-                    front_port, wiring.url(ports.stand_in), weather.share, weather.seed, city.account
+                    front_port, wiring.url(ports.stand_in), weather.share, weather.seed, account(premises)
                 ),
                 clean,
                 front_port,

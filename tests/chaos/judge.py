@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -48,46 +48,45 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """Knows the outbox, what the front gave, and which (name, generation) a finished event came for."""
+    """Knows the outbox, what the front gave, and which (name, generation) a finished event came for; writes
+    into the verdict.
+    """
 
     outbox: Path
     given: Given
     announced: Set[tuple[str, int]]
+    verdict: Verdict
 
-    def judge(self, dropped: list[Dropped]) -> Verdict:
+    def judge(self, dropped: Sequence[Dropped]) -> None:
         """Look at every document and at what is left in flight."""
-        verdict = Verdict()
         for each in dropped:
-            verdict.wrong += [f"{each.source}: {sentence}" for sentence in self._document(each, verdict)]
-        verdict.wrong += [f"{path.relative_to(self.outbox)} is left" for path in in_flight(self.outbox)]
-        return verdict
+            self.verdict.wrong += [f"{each.source}: {sentence}" for sentence in self._document(each)]
+        self.verdict.wrong += [f"{path.relative_to(self.outbox)} is left" for path in in_flight(self.outbox)]
 
-    def _document(self, dropped: Dropped, verdict: Verdict) -> Iterator[str]:
+    def _document(self, dropped: Dropped) -> Iterator[str]:
         body = record(self.outbox, dropped.source)
         if body is None:
             yield "no record of this version"
             return
-        verdict.documents[body["status"]] += 1
+        self.verdict.documents[body["status"]] += 1
+        self.verdict.codes.update(error["code"] for error in body["errors"])
         if (dropped.source.name, dropped.source.generation) not in self.announced:
             yield "no finished event"
-        codes = [error["code"] for error in body["errors"]]
-        version, is_deleted = dropped.document.newest, dropped.document.is_deleted
-        if not body["pages"]:
-            allowed = {version.code} | ({_SOURCE_GONE} if is_deleted else set())
-            verdict.codes.update(codes)
-            if len(codes) != 1 or codes[0] not in allowed:
-                yield f"failed with {codes}, expected one of {allowed}"
+        if body["pages"]:
+            yield from self._pages(dropped, body["pages"])
+        else:
+            yield from _unopened(dropped.document, body["errors"])
+
+    def _pages(self, dropped: Dropped, told: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+        pages = dropped.document.newest.pages
+        if len(told) != len(pages):
+            yield f"{len(told)} pages, and it has {len(pages)}"
             return
-        if len(body["pages"]) != len(version.pages):
-            yield f"{len(body['pages'])} pages, expected {len(version.pages)}"
-            return
-        for page, told in zip(version.pages, body["pages"], strict=True):
-            verdict.pages[told["status"]] += 1
-            if told["error"]:
-                verdict.codes[told["error"]["code"]] += 1
-            fault = self._page(dropped, page, told)
+        for page, each in zip(pages, told, strict=True):
+            self.verdict.pages[each["status"]] += 1
+            fault = self._page(dropped, page, each)
             if fault:
-                yield f"page {told['page']}: {fault}"
+                yield f"page {each['page']}: {fault}"
 
     def _page(self, dropped: Dropped, page: Page, told: Mapping[str, Any]) -> str | None:
         """Say what is wrong with a page's end; None when its nature and the front's faults allow it."""
@@ -100,12 +99,18 @@ class Judge:
             return None if code == _UNDRAWN else f"{status} ({code}), and it cannot be drawn"
         if status == "ok":
             text = (self.outbox / told["object"]).read_text().casefold()
-            return (
-                None if all(word in text for word in page.words) else f"{page.words} do not stand in {text!r}"
-            )
+            absent = [word for word in page.words if word not in text]
+            return f"{absent} do not stand in {text!r}" if absent else None
         image = image_of(dropped.document.newest, told["page"])
         given = self.given.of(image)
         return None if may_fail(code, given) else f"{status} ({code}), and it was given {dict(given)}"
+
+
+def _unopened(document: Document, errors: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    allowed = {document.newest.code} | ({_SOURCE_GONE} if document.is_deleted else set())
+    codes = [error["code"] for error in errors]
+    if len(codes) != 1 or codes[0] not in allowed:
+        yield f"not opened: {codes}, and it could only be for {allowed}"
 
 
 def may_fail(code: str | None, given: Counter[str]) -> bool:

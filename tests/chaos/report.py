@@ -18,16 +18,19 @@ def lines(options: Options, story: Story) -> Iterator[str]:
     verdict = story.verdict
     failed = given.total()
     yield ""
+    versions = sum(len(each.versions) for each in story.drawn)
+    deleted = sum(each.is_deleted for each in story.drawn)
+    pages = sum(len(each.newest.pages) for each in story.drawn)
     yield (
-        f"documents   {options.documents} in {story.versions} versions, {story.deleted} deleted again, "
-        f"{story.pages} pages in the newest ones"
+        f"documents   {len(story.drawn)} in {versions} versions, {deleted} of them deleted again, "
+        f"{pages} pages in the newest ones"
     )
     yield f"ended       documents: {_counts(verdict.documents)}; pages: {_counts(verdict.pages)}"
     yield f"codes       {_counts(verdict.codes)}"
     yield f"kills       {story.kills.total()}: {_counts(story.kills)}"
     yield (
         f"messages    {counted['deliveries']} deliveries, {refused} of them refused, broken off or in vain; "
-        f"{counted['copies']} copies besides; {story.events} finished events"
+        f"{counted['copies']} copies besides; {len(story.events)} finished events"
     )
     share = failed / max(1, failed + through)
     yield f"answers     {through} came through, {failed} failed ({share:.0%}): {_counts(given)}"

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -17,9 +18,11 @@ import httpx
 from infra.local import schedule, wiring
 from infra.local.bucket_client import BucketClient
 from infra.local.events import UploadEvents
+from infra.local.logbook import Logbook
 from infra.local.outbox import INPUT_BUCKET, Premises
 from infra.local.supervisor import Supervisor
 from tests.chaos import account, city, documents, judge
+from tests.chaos.account import Given
 from tests.chaos.city import City, Weather
 from tests.chaos.documents import Document
 from tests.chaos.journal import SqliteJournal
@@ -43,23 +46,22 @@ class Options:
     documents: int
     seed: int
     share: float = 0.2
-    kill_seconds: float = 3.0
+    kill_seconds: float = 2.0
     dropped_within_seconds: float = 20.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Story:
-    """What happened."""
+    """What happened. `events` are the finished events as they were pushed."""
 
-    verdict: Verdict = field(default_factory=Verdict)
-    pages: int = 0
-    versions: int = 0
-    deleted: int = 0
+    drawn: Sequence[Document]
+    dropped: list[Dropped] = field(default_factory=list)
     kills: Counter[str] = field(default_factory=Counter)
-    counted: Counter[str] = field(default_factory=Counter)
-    given: account.Given = field(default_factory=account.Given)
-    events: int = 0
+    events: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    counted: Counter[str] = field(default_factory=Counter)
+    given: Given = field(default_factory=Given)
+    verdict: Verdict = field(default_factory=Verdict)
     verified: str = ""
 
 
@@ -68,45 +70,47 @@ class Stalled(Exception):
 
 
 async def run(options: Options, root: Path, say: Callable[[str], None]) -> Story:
-    """Run to the end and judge. Raises CannotRun when the city cannot be built."""
-    chance = random.Random(options.seed)  # noqa: S311 - guards nothing
-    drawn = documents.draw(options.documents, chance)
+    """Run to the end and judge; everything is kept below `root`. Raises CannotRun."""
     premises = Premises(place=root / "outbox", root=root)
-    story = Story(
-        pages=sum(len(each.newest.pages) for each in drawn),
-        versions=sum(len(each.versions) for each in drawn),
-        deleted=sum(each.is_deleted for each in drawn),
-    )
+    premises.logs.mkdir(parents=True)
+    chance = random.Random(options.seed)  # noqa: S311 - guards nothing
+    story = Story(drawn=documents.draw(options.documents, chance))
     started = time.monotonic()
+    with Logbook(premises.logs / "supervisor.log"):
+        await _live(options, premises, story, chance, say)
+    story.seconds = time.monotonic() - started
+    _judge(premises, story)
+    return story
+
+
+async def _live(
+    options: Options, premises: Premises, story: Story, chance: random.Random, say: Callable[[str], None]
+) -> None:
+    """Have the city stand until all has ended, or nothing moves any more."""
+    quick = Supervisor(premises.logs, lambda *_: None, longest_pause_seconds=_LONGEST_PAUSE_SECONDS)
+    weather = Weather(seed=options.seed, share=options.share)
     async with (
-        Receiver() as finished,
-        Supervisor(
-            premises.logs, lambda *_: None, longest_pause_seconds=_LONGEST_PAUSE_SECONDS
-        ) as supervisor,
-        city.running(
-            premises, Weather(seed=options.seed, share=options.share), supervisor, finished.url
-        ) as it,
+        Receiver(envelopes=story.events) as finished,
+        quick as supervisor,
+        city.running(premises, weather, supervisor, finished.url) as it,
     ):
-        say(f"the city stands after {time.monotonic() - started:.1f} s; its logs are in {premises.logs}")
-        run_of = _Run(it, supervisor, options=options, chance=chance, story=story, say=say)
+        say(f"the city stands; its logs are in {premises.logs}")
         try:
-            await run_of.to_the_end(drawn)
+            await _Run(it, supervisor, options=options, chance=chance, story=story, say=say).to_the_end()
         except* Stalled as stalled:
             story.verdict.wrong += [str(error) for error in stalled.exceptions]
-    story.seconds = time.monotonic() - started
-    story.given = account.read(it.account)
-    with SqliteJournal(it.journal) as journal:
+
+
+def _judge(premises: Premises, story: Story) -> None:
+    with SqliteJournal(city.journal(premises)) as journal:
         story.counted = journal.counted()
-    story.events = len(finished.envelopes)
-    announced = {
-        (about["name"], int(about["generation"]))
-        for about in (envelope["message"]["attributes"] for envelope in finished.envelopes)
-    }
-    verdict = Judge(outbox=premises.outbox, given=story.given, announced=announced).judge(run_of.dropped)
-    verdict.wrong += story.verdict.wrong
-    story.verdict = verdict
-    story.verified = _verify(premises, verdict)
-    return story
+    story.given = account.read(city.account(premises))
+    attributes = [envelope["message"]["attributes"] for envelope in story.events]
+    announced = {(each["name"], int(each["generation"])) for each in attributes}
+    Judge(outbox=premises.outbox, given=story.given, announced=announced, verdict=story.verdict).judge(
+        story.dropped
+    )
+    story.verified = _verify(premises, story.verdict)
 
 
 class _Run:
@@ -130,9 +134,8 @@ class _Run:
         self._say = say
         self._seen: set[tuple[str, int]] = set()
         self._places = asyncio.Semaphore(_DROPPED_AT_ONCE)
-        self.dropped: list[Dropped] = []
 
-    async def to_the_end(self, drawn: Sequence[Document]) -> None:
+    async def to_the_end(self) -> None:
         """Drop everything and wait until it has ended. Raises Stalled, in a group."""
         door = wiring.url(self._city.ports.on_upload)
         async with (
@@ -150,8 +153,8 @@ class _Run:
             if self._options.kill_seconds:
                 servants.append(group.create_task(self._kill()))
             async with asyncio.TaskGroup() as dropping:
-                watching = group.create_task(self._watch(len(drawn)))
-                for document in drawn:
+                watching = group.create_task(self._watch())
+                for document in self._story.drawn:
                     dropping.create_task(self._drop(document, bucket))
             await watching
             for servant in servants:
@@ -178,7 +181,7 @@ class _Run:
                 await asyncio.sleep(0.1)
             await asyncio.sleep(self._chance.uniform(0, 3))
             await self._delete(document.name)
-        self.dropped.append(dropped)
+        self._story.dropped.append(dropped)
 
     async def _upload(self, name: str, data: bytes, bucket: BucketClient) -> int:
         async with self._places:
@@ -192,11 +195,11 @@ class _Run:
         async with httpx.AsyncClient(trust_env=False) as http:
             (await http.delete(url)).raise_for_status()
 
-    async def _watch(self, number: int) -> None:
+    async def _watch(self) -> None:
         """Return when all has ended and stayed so until the last copy has come. Raises Stalled."""
         loop = asyncio.get_running_loop()
         seen, moved, told, quiet = None, loop.time(), loop.time(), None
-        with SqliteJournal(self._city.journal) as journal:
+        with SqliteJournal(city.journal(self._city.premises)) as journal:
             while quiet is None or loop.time() - quiet < LATEST_COPY_SECONDS:
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)
                 state = self._state(journal)
@@ -204,16 +207,16 @@ class _Run:
                     seen, moved = state, loop.time()
                 if loop.time() - moved > _STALLED_AFTER_SECONDS:
                     raise Stalled(f"nothing has moved for {_STALLED_AFTER_SECONDS:.0f} s: {state}")
-                quiet = (quiet or loop.time()) if state.is_done(number) else None
+                quiet = (quiet or loop.time()) if state.is_done(len(self._story.drawn)) else None
                 if loop.time() - told > _TELL_EVERY_SECONDS:
                     told = loop.time()
                     self._say(f"{state} · {self._story.kills.total()} kills")
 
     def _state(self, journal: SqliteJournal) -> "State":
         outbox = self._city.premises.outbox
-        ended = sum(judge.record(outbox, each.source) is not None for each in self.dropped)
+        ended = sum(judge.record(outbox, each.source) is not None for each in self._story.dropped)
         return State(
-            dropped=len(self.dropped),
+            dropped=len(self._story.dropped),
             ended=ended,
             pages=sum(1 for path in (outbox / "pages").rglob("*.md")),
             in_flight=len(judge.in_flight(outbox)),
