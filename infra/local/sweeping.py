@@ -67,7 +67,7 @@ def _door(premises: Premises, folder: Path) -> str:
     if not outbox.is_in_use(premises):
         raise CannotRun(
             f"no run is using the outbox {folder}, so there is nothing to sweep: start `make watch` or "
-            "`make run`, and sweep from a second terminal; --outbox (make: OUTBOX=) names another run's outbox"
+            "`make run`, and sweep from a second terminal; --outbox (make: OUTBOX=) names another outbox"
         )
     try:
         return (premises.scratch / _DOOR).read_text()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from infra.local.errors import CannotRun
 from tests.chaos import run as chaos
+from tests.chaos.options import Options
 from tests.chaos.report import lines
 
 CANNOT_RUN = 2
@@ -34,7 +35,7 @@ exit codes:
 def main() -> int:
     words = _parser().parse_args()
     folder = words.folder or Path(tempfile.mkdtemp(prefix="bucketscribe-chaos-"))
-    options = chaos.Options(
+    options = Options(
         documents=words.documents, seed=words.seed, share=words.faults, kill_seconds=words.kill_seconds
     )
     code = INTERRUPTED
@@ -53,7 +54,7 @@ def main() -> int:
     return code
 
 
-def _run(options: chaos.Options, folder: Path) -> int:
+def _run(options: Options, folder: Path) -> int:
     print(f"{options.documents} documents, seed {options.seed}", flush=True)
     story = asyncio.run(chaos.run(options, folder, lambda line: print(line, flush=True)))
     print("\n".join(lines(options, story)))

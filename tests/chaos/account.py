@@ -4,8 +4,11 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
+# No faults of the front's: an answer came through; or the client hung up before, as one does that is killed.
 THROUGH = "through"
+GONE = "gone"
 
 
 class Account:
@@ -14,8 +17,14 @@ class Account:
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
     def note(self, page: str, fault: str) -> None:
-        """Note that a page, known by its image's SHA-256, got this fault, or that its answer came through."""
+        """Note that a page, known by its image's SHA-256, got this fault, or what else came of it."""
         self._file.write(json.dumps([page, fault]).encode() + b"\n")
 
 

@@ -18,24 +18,12 @@ from infra.local.processes import Program
 from infra.local.supervisor import Supervisor
 from infra.local.wiring import Ports
 from tests.chaos import front, post
+from tests.chaos.options import Options
 from tests.fakes.bucket_server import free_port
 
 ROOT = Path(__file__).parents[2]
 
 FINISHED_SUBSCRIPTION = "finished-push"
-
-# Everything dies but the bucket server, which is not made for it: it renames an object into its place before
-# it gives it its metadata, and one killed in between can list its bucket no more.
-# How often each dies, against the others.
-MORTALS = {
-    "on_page_task": 4,
-    "on_upload": 2,
-    "post": 2,
-    "on_dead_letter": 1,
-    "sweep": 1,
-    "front": 1,
-    "stand_in": 1,
-}
 
 # A page's time: an answer that hangs takes all of it. Two thirds of what is at the model wait for a core.
 _SETTINGS = {
@@ -45,18 +33,10 @@ _SETTINGS = {
     "BUCKETSCRIBE_PAGES_AT_GPU": "6",
 }
 _ACK_DEADLINE_SECONDS = 30.0
-_MINIMUM_BACKOFF_SECONDS = 0.5
+_MINIMUM_BACKOFF_SECONDS = 1.0
 _MAXIMUM_BACKOFF_SECONDS = 4.0
 # The fewest that Pub/Sub allows: pages reach the dead letters, and come back.
 _MAX_DELIVERY_ATTEMPTS = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weather:
-    """What is drawn: from which seed, and which share of the model's answers fails."""
-
-    seed: int
-    share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +59,7 @@ def account(premises: Premises) -> Path:
 
 @asynccontextmanager
 async def running(
-    premises: Premises, weather: Weather, supervisor: Supervisor, finished: str
+    premises: Premises, options: Options, supervisor: Supervisor, finished: str
 ) -> AsyncIterator[City]:
     """Start everything and yield when all of it answers. `finished` is pushed the finished events.
 
@@ -88,29 +68,27 @@ async def running(
     premises.scratch.mkdir()
     bucket_server.prepare(premises.buckets, (INPUT_BUCKET, OUTPUT_BUCKET))
     city = City(ports=wiring.free_ports(), premises=premises)
+    async with httpx.AsyncClient(trust_env=False, timeout=2.0) as http:
+        await cloud.start(_programs(city, options, finished, http), supervisor)
+        yield city
+
+
+def _programs(city: City, options: Options, finished: str, http: httpx.AsyncClient) -> list[Program]:
     ports, post_port, front_port = city.ports, free_port(), free_port()
-    clean = wiring.clean_environment(os.environ, premises.scratch) | _SETTINGS
+    clean = wiring.clean_environment(os.environ, city.premises.scratch) | _SETTINGS
     wired = wiring.wire(clean, ports, f"{wiring.HOST}:{post_port}", wiring.url(front_port))
     specs = _subscriptions(ports, wiring.check(wired).pages_at_gpu, finished)
-    async with httpx.AsyncClient(trust_env=False, timeout=2.0) as http:
-        programs = [
-            cloud.server_of_buckets(ports, premises, clean),
-            cloud.stand_in(ports, clean, http),
-            _program(
-                "post", post.command(post_port, journal(premises), weather.seed, specs), clean, post_port
-            ),
-            _program(
-                "front",
-                front.command(
-                    front_port, wiring.url(ports.stand_in), weather.share, weather.seed, account(premises)
-                ),
-                clean,
-                front_port,
-            ),
-            *cloud.doors(ports, wired, http),
-        ]
-        await cloud.start(programs, supervisor)
-        yield city
+    kept = post.FORGETFUL if options.is_forgetful else str(journal(city.premises))
+    before = front.command(
+        front_port, wiring.url(ports.stand_in), options.share, options.seed, account(city.premises)
+    )
+    return [
+        cloud.server_of_buckets(ports, city.premises, clean),
+        cloud.stand_in(ports, clean, http),
+        *cloud.doors(ports, wired, http),
+        _program("post", post.command(post_port, kept, options.seed, specs), clean, post_port),
+        _program("front", before, clean, front_port),
+    ]
 
 
 def _subscriptions(ports: Ports, pages_at_gpu: int, finished: str) -> list[PushSubscription]:

@@ -28,7 +28,7 @@ _BLANK_SHARE = 0.12
 _REPLACED_SHARE = 0.12
 _DELETED_SHARE = 0.05
 _TYPE_POINTS = 30
-_SCAN_PX = (1100, 400)
+_SCAN_PX = (1200, 400)
 
 
 class Nature(StrEnum):
@@ -158,9 +158,9 @@ def _unopened(data: bytes, code: str) -> Callable[[Pencil], Version]:
 
 def _scan(page: Page, mode: str) -> Image.Image:
     image = Image.new("L", _SCAN_PX, 255)
-    font = ImageFont.load_default(size=56)
+    font = ImageFont.load_default(size=64)
     ImageDraw.Draw(image).text((40, 150), " ".join(page.words), fill=0, font=font)
-    return image.convert(mode)
+    return image.convert(mode, dither=Image.Dither.NONE)
 
 
 # A name's ending, how often of 100, and what draws it.

@@ -56,9 +56,13 @@ def _rejected(status: int) -> Fault:
 
 _ROW = "| 12 | brass polish | 3 |\n"
 
+# The client's whole table, and one of those that it does not name (302, 418).
+_WAITED_OUT_STATUSES = (302, 401, 403, 404, 407, 408, 418, 425, 429, 500, 502, 503, 504)
+_REJECTED_STATUSES = (400, 413, 422)
+
 # What is waited out, and then what is the page's own fault: each side is half of all faults.
 WAITED_OUT: tuple[Fault, ...] = (
-    *(_refused(status) for status in (401, 403, 404, 408, 429, 500, 502, 503, 504)),
+    *(_refused(status) for status in _WAITED_OUT_STATUSES),
     Fault(name="refused", manner=Manner.RESET),
     Fault(name="cut off", manner=Manner.CUT, body=_said("The first half of")),
     Fault(name="no JSON", body=b"<html>It works!</html>"),
@@ -66,7 +70,7 @@ WAITED_OUT: tuple[Fault, ...] = (
     Fault(name="abort", body=_said("The engine is going", "abort")),
 )
 OWN: tuple[Fault, ...] = (
-    *(_rejected(status) for status in (400, 413, 422)),
+    *(_rejected(status) for status in _REJECTED_STATUSES),
     Fault(name="hang", manner=Manner.HANG, code="model_timeout"),
     Fault(name="length", body=_said("Too much of it", "length"), code="model_truncated", is_final=True),
     Fault(name="repetition", body=_said(_ROW * 20, "repetition"), code="model_loop"),
@@ -77,7 +81,7 @@ OWN: tuple[Fault, ...] = (
 )
 FAULTS: Mapping[str, Fault] = {fault.name: fault for fault in (*WAITED_OUT, *OWN)}
 
-# Not drawn, but seen: a right answer that came after the client had given up waiting for it.
+# Not drawn, but seen: the client gave up waiting for a right answer.
 LATE = Fault(name="late", code="model_timeout")
 
 

@@ -13,7 +13,9 @@ import random
 import socket
 import struct
 import sys
+import time
 from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
@@ -22,7 +24,9 @@ from tests.chaos import account, faults
 from tests.chaos.account import Account
 from tests.chaos.faults import Fault, Manner
 
+# Longer than the functions wait for an answer, and shorter, as the city sets them up.
 _UPSTREAM_SECONDS = 120.0
+PATIENCE_SECONDS = 5.0
 
 
 def command(port: int, upstream: str, share: float, seed: int, path: Path) -> list[str]:
@@ -31,19 +35,42 @@ def command(port: int, upstream: str, share: float, seed: int, path: Path) -> li
 
 
 class Front:
-    """One server. `share` is the part of the readings that fail."""
+    """One server. `draw` says what happens to the next reading; None: it comes through.
 
-    def __init__(self, upstream: str, share: float, chance: random.Random, noted: Account) -> None:
+    A client that hangs up has given up waiting after `patience_seconds`, and was killed before.
+    """
+
+    def __init__(
+        self,
+        upstream: str,
+        draw: Callable[[], Fault | None],
+        noted: Account,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         self._http = httpx.AsyncClient(base_url=upstream, timeout=_UPSTREAM_SECONDS, trust_env=False)
-        self._share = share
-        self._chance = chance
+        self._draw = draw
         self._noted = noted
+        self._patience_seconds = patience_seconds
+        self._connections: set[asyncio.Task[None]] = set()
 
-    async def serve(self, port: int) -> asyncio.Server:
-        return await asyncio.start_server(self._connected, "127.0.0.1", port, limit=1 << 20)
+    @contextlib.asynccontextmanager
+    async def serving(self, port: int = 0) -> AsyncIterator[int]:
+        """Serve on a loopback port, 0 for a free one, for as long as the context lasts; yield the port."""
+        server = await asyncio.start_server(self._connected, "127.0.0.1", port)
+        async with self._http:
+            yield server.sockets[0].getsockname()[1]
+            server.close()
+            for connection in self._connections:
+                connection.cancel()
+            await asyncio.gather(*self._connections)
 
     async def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        connection = asyncio.current_task()
+        assert connection
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while await self._exchange(reader, writer):
                 pass
         writer.close()
@@ -57,13 +84,15 @@ class Front:
         if verb != "POST":
             return await self._pass_on(verb, path, body, reader, writer) is not None
         page = image_of(body)
-        fault = faults.draw(self._chance.random, self._share)
+        fault = self._draw()
         if fault:
             self._noted.note(page, fault.name)
             return await _fail(fault, reader, writer)
+        asked = time.monotonic()
         status = await self._pass_on(verb, path, body, reader, writer)
         if status is None:
-            self._noted.note(page, faults.LATE.name)
+            is_late = time.monotonic() - asked > self._patience_seconds
+            self._noted.note(page, faults.LATE.name if is_late else account.GONE)
         elif status == httpx.codes.OK:
             self._noted.note(page, account.THROUGH)
         return status is not None
@@ -80,8 +109,7 @@ class Front:
             asking.cancel()
             return None
         hang_up.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await hang_up
+        await asyncio.wait({hang_up})
         try:
             answer = asking.result()
         except httpx.HTTPError:  # the stand-in was killed: so is this connection, as without us
@@ -130,9 +158,10 @@ async def main() -> None:
     # A new life draws anew: what the last one drew is on the account.
     drawn = account.read(Path(path)).total.total()
     chance = random.Random(f"{seed} {drawn}")  # noqa: S311 - guards nothing
-    front = Front(upstream, float(share), chance, Account(Path(path)))
-    server = await front.serve(int(port))
-    await server.serve_forever()
+    with Account(Path(path)) as noted:
+        front = Front(upstream, lambda: faults.draw(chance.random, float(share)), noted)
+        async with front.serving(int(port)):
+            await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

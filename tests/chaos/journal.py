@@ -26,7 +26,7 @@ _ORPHANS = "DELETE FROM messages WHERE id = ? AND NOT EXISTS (SELECT 1 FROM owed
 class SqliteJournal:
     """`infra.local.journal.Journal` in one file, which a second process may read while the broker writes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self._database = sqlite3.connect(path, isolation_level=None)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = OFF")

@@ -10,7 +10,6 @@ import json
 import random
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from infra.local.broker import Broker, PushSubscription
 from infra.local.wiring import PROJECT
@@ -21,10 +20,14 @@ _COPIES_WEIGHTS = (70, 20, 10)
 LATEST_COPY_SECONDS = 6.0
 
 
-def command(port: int, journal: Path, seed: int, subscriptions: Sequence[PushSubscription]) -> list[str]:
+# A journal for a broker that shall lose everything when it dies.
+FORGETFUL = ":memory:"
+
+
+def command(port: int, journal: str, seed: int, subscriptions: Sequence[PushSubscription]) -> list[str]:
     """Build the command line that starts it."""
     specs = json.dumps([dataclasses.asdict(each) for each in subscriptions])
-    return [sys.executable, "-m", "tests.chaos.post", str(port), str(journal), str(seed), specs]
+    return [sys.executable, "-m", "tests.chaos.post", str(port), journal, str(seed), specs]
 
 
 class Copies:
@@ -61,7 +64,7 @@ async def serve(port: int, journal: SqliteJournal, seed: str, specs: Sequence[Pu
 def main() -> None:
     port, path, seed, subscriptions = sys.argv[1:]
     specs = [PushSubscription(**each) for each in json.loads(subscriptions)]
-    with SqliteJournal(Path(path)) as journal:
+    with SqliteJournal(path) as journal:
         asyncio.run(serve(int(port), journal, seed, specs))
 
 

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tests.chaos import account, faults
-from tests.chaos.run import Options, Story
+from tests.chaos.options import Options
+from tests.chaos.run import Story
 
 _SHOWN = 40
 
@@ -12,7 +13,7 @@ _SHOWN = 40
 def lines(options: Options, story: Story) -> Iterator[str]:
     """Say what was done and what came of it; "nothing was lost" only if that was proven."""
     given = Counter(story.given.total)
-    through = given.pop(account.THROUGH, 0)
+    through, gone = given.pop(account.THROUGH, 0), given.pop(account.GONE, 0)
     counted = story.counted
     refused = sum(number for word, number in counted.items() if word.startswith("refused"))
     verdict = story.verdict
@@ -34,6 +35,7 @@ def lines(options: Options, story: Story) -> Iterator[str]:
     )
     share = failed / max(1, failed + through)
     yield f"answers     {through} came through, {failed} failed ({share:.0%}): {_counts(given)}"
+    yield f"            {gone} more had nobody left to hear them: the asking function was killed"
     unseen = faults.FAULTS.keys() - given.keys()
     if unseen:
         yield f"            not drawn: {', '.join(sorted(unseen))}"

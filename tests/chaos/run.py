@@ -23,10 +23,11 @@ from infra.local.outbox import INPUT_BUCKET, Premises
 from infra.local.supervisor import Supervisor
 from tests.chaos import account, city, documents, judge
 from tests.chaos.account import Given
-from tests.chaos.city import City, Weather
+from tests.chaos.city import City
 from tests.chaos.documents import Document
 from tests.chaos.journal import SqliteJournal
 from tests.chaos.judge import Dropped, Judge, Verdict
+from tests.chaos.options import Options
 from tests.chaos.post import LATEST_COPY_SECONDS
 from tests.fakes.receiver import Receiver
 
@@ -35,19 +36,6 @@ _SWEEP_EVERY_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 1.0
 _TELL_EVERY_SECONDS = 10.0
 _DROPPED_AT_ONCE = 4
-# Whoever has not moved for so long does not move any more; the sweep's first pause is 20 minutes.
-_STALLED_AFTER_SECONDS = 120.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What is asked for. A program is killed every `kill_seconds` on average, 0 for never."""
-
-    documents: int
-    seed: int
-    share: float = 0.2
-    kill_seconds: float = 2.0
-    dropped_within_seconds: float = 20.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,11 +76,10 @@ async def _live(
 ) -> None:
     """Have the city stand until all has ended, or nothing moves any more."""
     quick = Supervisor(premises.logs, lambda *_: None, longest_pause_seconds=_LONGEST_PAUSE_SECONDS)
-    weather = Weather(seed=options.seed, share=options.share)
     async with (
         Receiver(envelopes=story.events) as finished,
         quick as supervisor,
-        city.running(premises, weather, supervisor, finished.url) as it,
+        city.running(premises, options, supervisor, finished.url) as it,
     ):
         say(f"the city stands; its logs are in {premises.logs}")
         try:
@@ -162,9 +149,10 @@ class _Run:
 
     async def _kill(self) -> None:
         """Kill one program after the other, for ever."""
+        mortals = self._options.mortals
         while True:
             await asyncio.sleep(self._chance.expovariate(1 / self._options.kill_seconds))
-            [name] = self._chance.choices(list(city.MORTALS), list(city.MORTALS.values()))
+            [name] = self._chance.choices(list(mortals), list(mortals.values()))
             if self._supervisor.kill(name):
                 self._story.kills[name] += 1
 
@@ -205,8 +193,8 @@ class _Run:
                 state = self._state(journal)
                 if state != seen:
                     seen, moved = state, loop.time()
-                if loop.time() - moved > _STALLED_AFTER_SECONDS:
-                    raise Stalled(f"nothing has moved for {_STALLED_AFTER_SECONDS:.0f} s: {state}")
+                if loop.time() - moved > self._options.stalled_seconds:
+                    raise Stalled(f"nothing has moved for {self._options.stalled_seconds:.0f} s: {state}")
                 quiet = (quiet or loop.time()) if state.is_done(len(self._story.drawn)) else None
                 if loop.time() - told > _TELL_EVERY_SECONDS:
                     told = loop.time()
