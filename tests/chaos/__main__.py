@@ -20,7 +20,7 @@ INTERRUPTED = 130
 _EPILOG = """\
 examples:
   python -m tests.chaos --documents 300 --seed 7
-        300 documents; the same seed draws the same documents, kills and faults, but not the same moments
+        300 documents, drawn from the seed; what dies and what fails when is never quite the same
   python -m tests.chaos --documents 50 --kill-seconds 0
         nobody is killed: what is left are duplicates and failing answers
   python -m tests.chaos --documents 50 --folder /tmp/chaos

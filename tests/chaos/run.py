@@ -6,11 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -21,40 +18,19 @@ from infra.local.events import UploadEvents
 from infra.local.logbook import Logbook
 from infra.local.outbox import INPUT_BUCKET, Premises
 from infra.local.supervisor import Supervisor
-from tests.chaos import account, city, documents, judge
-from tests.chaos.account import Given
+from tests.chaos import account, city, documents
 from tests.chaos.city import City
 from tests.chaos.documents import Document
 from tests.chaos.journal import SqliteJournal
 from tests.chaos.judge import Dropped, Judge, Verdict
 from tests.chaos.options import Options
-from tests.chaos.post import LATEST_COPY_SECONDS
+from tests.chaos.story import Story
+from tests.chaos.watch import Stalled, Watch
 from tests.fakes.receiver import Receiver
 
 _LONGEST_PAUSE_SECONDS = 1.0
 _SWEEP_EVERY_SECONDS = 5.0
-_LOOK_EVERY_SECONDS = 1.0
-_TELL_EVERY_SECONDS = 10.0
 _DROPPED_AT_ONCE = 4
-
-
-@dataclass(slots=True, kw_only=True)
-class Story:
-    """What happened. `events` are the finished events as they were pushed."""
-
-    drawn: Sequence[Document]
-    dropped: list[Dropped] = field(default_factory=list)
-    kills: Counter[str] = field(default_factory=Counter)
-    events: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0
-    counted: Counter[str] = field(default_factory=Counter)
-    given: Given = field(default_factory=Given)
-    verdict: Verdict = field(default_factory=Verdict)
-    verified: str = ""
-
-
-class Stalled(Exception):
-    """Nothing moves any more, and not all is done."""
 
 
 async def run(options: Options, root: Path, say: Callable[[str], None]) -> Story:
@@ -117,10 +93,12 @@ class _Run:
         self._supervisor = supervisor
         self._options = options
         self._chance = chance
+        # Of its own: who dies does not hang on who is dropped when.
+        self._fate = random.Random(f"{options.seed} kills")  # noqa: S311 - guards nothing
         self._story = story
-        self._say = say
         self._seen: set[tuple[str, int]] = set()
         self._places = asyncio.Semaphore(_DROPPED_AT_ONCE)
+        self._watch = Watch(it.premises, story, stalled_seconds=options.stalled_seconds, say=say)
 
     async def to_the_end(self) -> None:
         """Drop everything and wait until it has ended. Raises Stalled, in a group."""
@@ -140,7 +118,7 @@ class _Run:
             if self._options.kill_seconds:
                 servants.append(group.create_task(self._kill()))
             async with asyncio.TaskGroup() as dropping:
-                watching = group.create_task(self._watch())
+                watching = group.create_task(self._watch.until_all_has_ended())
                 for document in self._story.drawn:
                     dropping.create_task(self._drop(document, bucket))
             await watching
@@ -151,8 +129,8 @@ class _Run:
         """Kill one program after the other, for ever."""
         mortals = self._options.mortals
         while True:
-            await asyncio.sleep(self._chance.expovariate(1 / self._options.kill_seconds))
-            [name] = self._chance.choices(list(mortals), list(mortals.values()))
+            await asyncio.sleep(self._fate.expovariate(1 / self._options.kill_seconds))
+            [name] = self._fate.choices(list(mortals), list(mortals.values()))
             if self._supervisor.kill(name):
                 self._story.kills[name] += 1
 
@@ -182,54 +160,6 @@ class _Run:
         url = f"{wiring.url(self._city.ports.buckets)}/storage/v1/b/{INPUT_BUCKET}/o/{quote(name, safe='')}"
         async with httpx.AsyncClient(trust_env=False) as http:
             (await http.delete(url)).raise_for_status()
-
-    async def _watch(self) -> None:
-        """Return when all has ended and stayed so until the last copy has come. Raises Stalled."""
-        loop = asyncio.get_running_loop()
-        seen, moved, told, quiet = None, loop.time(), loop.time(), None
-        with SqliteJournal(city.journal(self._city.premises)) as journal:
-            while quiet is None or loop.time() - quiet < LATEST_COPY_SECONDS:
-                await asyncio.sleep(_LOOK_EVERY_SECONDS)
-                state = self._state(journal)
-                if state != seen:
-                    seen, moved = state, loop.time()
-                if loop.time() - moved > self._options.stalled_seconds:
-                    raise Stalled(f"nothing has moved for {self._options.stalled_seconds:.0f} s: {state}")
-                quiet = (quiet or loop.time()) if state.is_done(len(self._story.drawn)) else None
-                if loop.time() - told > _TELL_EVERY_SECONDS:
-                    told = loop.time()
-                    self._say(f"{state} · {self._story.kills.total()} kills")
-
-    def _state(self, journal: SqliteJournal) -> "State":
-        outbox = self._city.premises.outbox
-        ended = sum(judge.record(outbox, each.source) is not None for each in self._story.dropped)
-        return State(
-            dropped=len(self._story.dropped),
-            ended=ended,
-            pages=sum(1 for path in (outbox / "pages").rglob("*.md")),
-            in_flight=len(judge.in_flight(outbox)),
-            owed=journal.owed().total(),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """How far the run is."""
-
-    dropped: int
-    ended: int
-    pages: int
-    in_flight: int
-    owed: int
-
-    def is_done(self, documents: int) -> bool:
-        return self.ended == documents and not self.in_flight and not self.owed
-
-    def __str__(self) -> str:
-        return (
-            f"{self.ended} of {self.dropped} documents ended · {self.pages} pages · "
-            f"{self.in_flight} jobs and notes · {self.owed} messages under way"
-        )
 
 
 def _verify(premises: Premises, verdict: Verdict) -> str:

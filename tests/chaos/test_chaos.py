@@ -8,7 +8,7 @@ import pytest
 from tests.chaos import report
 from tests.chaos import run as chaos
 from tests.chaos.options import Options
-from tests.chaos.run import Story
+from tests.chaos.story import Story
 
 pytestmark = pytest.mark.stack
 
