@@ -6,6 +6,7 @@
     watch       how far it is, and whether it still moves
     story       what happened
     documents   what is dropped, drawn from the seed, and how each page may end by its own nature
+    redoing     what failed is asked for once more, by `bucketscribe redo`
     city        the laptop cloud, with `post` and `front` as programs beside the doors and the stand-in
     post        the broker in a process of its own: each message up to three times, none lost when it dies
     journal     what the broker has taken, on disk

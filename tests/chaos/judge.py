@@ -48,13 +48,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """Knows the outbox, what the front gave, and which (name, generation) a finished event came for; writes
-    into the verdict.
+    """Knows the outbox, what the front gave, for which (name, generation) a finished event came, and whose
+    failed pages were read again; writes into the verdict.
     """
 
     outbox: Path
     given: Given
     announced: Set[tuple[str, int]]
+    redone: Set[ObjectRef]
     verdict: Verdict
 
     def judge(self, dropped: Sequence[Dropped]) -> None:
@@ -87,6 +88,9 @@ class Judge:
             fault = self._page(dropped, page, each)
             if fault:
                 yield f"page {each['page']}: {fault}"
+        failed = [each for each in told if each["status"] == "failed"]
+        if dropped.source in self.redone and not all(each["edition"] for each in failed):
+            yield "a page that failed was not read again, though that was asked for"
 
     def _page(self, dropped: Dropped, page: Page, told: Mapping[str, Any]) -> str | None:
         """Say what is wrong with a page's end; None when its nature and the front's faults allow it."""

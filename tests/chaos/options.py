@@ -20,6 +20,7 @@ MORTALS: Mapping[str, int] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """One of `mortals` is killed every `kill_seconds` on average, 0 for never; `share` of the answers fail.
+    The failed pages of at most `redone` documents are read again in the end.
 
     What has not moved for `stalled_seconds` does not move any more: the broker's longest pause is 4 s, the
     sweep's shortest 20 minutes. `is_forgetful` breaks the broker on purpose: a new life begins with nothing.
@@ -31,5 +32,6 @@ class Options:
     kill_seconds: float = 2.0
     mortals: Mapping[str, int] = field(default_factory=lambda: MORTALS)
     dropped_within_seconds: float = 20.0
+    redone: int = 10
     stalled_seconds: float = 120.0
     is_forgetful: bool = False

@@ -17,6 +17,7 @@ def lines(options: Options, story: Story) -> Iterator[str]:
     yield _dropped(story)
     yield f"ended       documents: {_counts(verdict.documents)}; pages: {_counts(verdict.pages)}"
     yield f"codes       {_counts(verdict.codes)}"
+    yield f"redone      the failed pages of {len(story.redone)} documents"
     yield f"kills       {story.kills.total()}: {_counts(story.kills)}"
     yield _messages(story)
     yield from _answers(Counter(story.given.total))

@@ -18,18 +18,20 @@ from infra.local.events import UploadEvents
 from infra.local.logbook import Logbook
 from infra.local.outbox import INPUT_BUCKET, Premises
 from infra.local.supervisor import Supervisor
-from tests.chaos import account, city, documents
+from tests.chaos import account, city, documents, redoing
 from tests.chaos.city import City
 from tests.chaos.documents import Document
 from tests.chaos.journal import SqliteJournal
 from tests.chaos.judge import Dropped, Judge, Verdict
 from tests.chaos.options import Options
+from tests.chaos.post import LATEST_COPY_SECONDS
+from tests.chaos.redoing import Refused
 from tests.chaos.story import Story
 from tests.chaos.watch import Stalled, Watch
 from tests.fakes.receiver import Receiver
 
 _LONGEST_PAUSE_SECONDS = 1.0
-_SWEEP_EVERY_SECONDS = 5.0
+_SWEEP_EVERY_SECONDS = 3.0
 _DROPPED_AT_ONCE = 4
 
 
@@ -60,8 +62,8 @@ async def _live(
         say(f"the city stands; its logs are in {premises.logs}")
         try:
             await _Run(it, supervisor, options=options, chance=chance, story=story, say=say).to_the_end()
-        except* Stalled as stalled:
-            story.verdict.wrong += [str(error) for error in stalled.exceptions]
+        except* (Stalled, Refused) as group:
+            story.verdict.wrong += [str(error) for error in group.exceptions]
 
 
 def _judge(premises: Premises, story: Story) -> None:
@@ -70,9 +72,13 @@ def _judge(premises: Premises, story: Story) -> None:
     story.given = account.read(city.account(premises))
     attributes = [envelope["message"]["attributes"] for envelope in story.events]
     announced = {(each["name"], int(each["generation"])) for each in attributes}
-    Judge(outbox=premises.outbox, given=story.given, announced=announced, verdict=story.verdict).judge(
-        story.dropped
-    )
+    Judge(
+        outbox=premises.outbox,
+        given=story.given,
+        announced=announced,
+        redone={each.source for each in story.redone},
+        verdict=story.verdict,
+    ).judge(story.dropped)
     story.verified = _verify(premises, story.verdict)
 
 
@@ -122,6 +128,9 @@ class _Run:
                 for document in self._story.drawn:
                     dropping.create_task(self._drop(document, bucket))
             await watching
+            await self._redo()
+            # Until the last copy has come, and has changed nothing.
+            await self._watch.until_all_has_ended(quiet_seconds=LATEST_COPY_SECONDS)
             for servant in servants:
                 servant.cancel()
 
@@ -148,6 +157,13 @@ class _Run:
             await asyncio.sleep(self._chance.uniform(0, 3))
             await self._delete(document.name)
         self._story.dropped.append(dropped)
+
+    async def _redo(self) -> None:
+        """Ask once more for what has failed in some documents."""
+        outbox, most = self._city.premises.outbox, self._options.redone
+        self._story.redone = redoing.choose(self._story.dropped, outbox, self._chance, most)
+        for each in self._story.redone:
+            await redoing.ask_again(each, self._city)
 
     async def _upload(self, name: str, data: bytes, bucket: BucketClient) -> int:
         async with self._places:

@@ -16,6 +16,7 @@ class Story:
 
     drawn: Sequence[Document]
     dropped: list[Dropped] = field(default_factory=list)
+    redone: list[Dropped] = field(default_factory=list)
     kills: Counter[str] = field(default_factory=Counter)
     events: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0

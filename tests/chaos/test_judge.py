@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bucketscribe import layout
+from bucketscribe.model import ObjectRef
 from tests import papers
 from tests.chaos.account import Given
 from tests.chaos.documents import Document, Nature, Page, Version
@@ -35,6 +36,7 @@ def page(number: int, status: str, code: str | None = None) -> dict[str, Any]:
         "status": status,
         "object": f"pages/a.pdf/{GENERATION}/{number:05}.md",
         "error": error,
+        "edition": 0,
     }
 
 
@@ -56,10 +58,19 @@ def put(
     text.write_text("Anchor basket\n")
 
 
-def wrong(outbox: Path, dropped: Dropped = DROPPED, *, given: Given | None = None, told: bool = True) -> str:
+def wrong(
+    outbox: Path,
+    dropped: Dropped = DROPPED,
+    *,
+    given: Given | None = None,
+    told: bool = True,
+    redone: frozenset[ObjectRef] = frozenset(),
+) -> str:
     announced = {(dropped.source.name, dropped.source.generation)} if told else set()
     verdict = Verdict()
-    Judge(outbox=outbox, given=given or Given(), announced=announced, verdict=verdict).judge([dropped])
+    Judge(outbox=outbox, given=given or Given(), announced=announced, redone=redone, verdict=verdict).judge(
+        [dropped]
+    )
     return "\n".join(verdict.wrong)
 
 
@@ -108,6 +119,15 @@ def test_a_page_may_fail_with_what_the_front_gave_it(tmp_path: Path) -> None:
     assert "model_rejected" in wrong(tmp_path)
     given = Given(by_page={image_of(VERSION, 1): Counter({"400": 1})})
     assert wrong(tmp_path, given=given) == ""
+
+
+def test_a_page_that_was_asked_for_again_must_have_been_read_again(tmp_path: Path) -> None:
+    given = Given(by_page={image_of(VERSION, 1): Counter({"400": 1})})
+    first = page(1, "failed", "model_rejected")
+    put(tmp_path, DROPPED, [first, page(2, "blank")])
+    assert "not read again" in wrong(tmp_path, given=given, redone=frozenset({DROPPED.source}))
+    put(tmp_path, DROPPED, [first | {"edition": 1}, page(2, "blank")])
+    assert wrong(tmp_path, given=given, redone=frozenset({DROPPED.source})) == ""
 
 
 def test_the_text_of_another_page_is_seen(tmp_path: Path) -> None:

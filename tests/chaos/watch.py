@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from infra.local.outbox import Premises
 from tests.chaos import city, judge
 from tests.chaos.journal import SqliteJournal
-from tests.chaos.post import LATEST_COPY_SECONDS
 from tests.chaos.story import Story
 
 _LOOK_EVERY_SECONDS = 1.0
@@ -49,12 +48,12 @@ class Watch:
         self._stalled_seconds = stalled_seconds
         self._say = say
 
-    async def until_all_has_ended(self) -> None:
-        """Return when all has ended and stayed so until the last copy has come. Raises Stalled."""
+    async def until_all_has_ended(self, quiet_seconds: float = 0.0) -> None:
+        """Return when all has ended and stayed so for a while. Raises Stalled."""
         loop = asyncio.get_running_loop()
         seen, moved, told, quiet = None, loop.time(), loop.time(), None
         with SqliteJournal(city.journal(self._premises)) as journal:
-            while quiet is None or loop.time() - quiet < LATEST_COPY_SECONDS:
+            while quiet is None or loop.time() - quiet < quiet_seconds:
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)
                 state = self._state(journal)
                 if state != seen:
