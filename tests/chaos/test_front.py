@@ -15,9 +15,11 @@ import pytest
 from bucketscribe import lightonocr_client, quality
 from bucketscribe.errors import LightOnOCRError, ModelRejected, ModelTimeout
 from bucketscribe.lightonocr_client import LightOnOCRClient
+from bucketscribe.settings import PROFILES
 from tests import papers
 from tests.chaos import account, faults
 from tests.chaos.account import THROUGH, Account
+from tests.chaos.city import ROOT
 from tests.chaos.faults import FAULTS, Fault, Manner
 from tests.chaos.front import PATIENCE_SECONDS, Front, image_of
 from tests.fakes.receiver import Receiver
@@ -78,6 +80,10 @@ def test_every_status_that_the_client_tells_apart_is_among_the_faults() -> None:
             assert given & set(row)
 
 
+def test_the_readme_counts_the_faults_right() -> None:
+    assert f"in all the {len(FAULTS)} ways" in " ".join((ROOT / "README.md").read_text().split())
+
+
 def test_every_fault_of_an_answer_that_came_is_among_the_faults() -> None:
     assert {fault.code for fault in FAULTS.values()} == {
         *(
@@ -132,7 +138,7 @@ def test_a_stand_in_that_is_not_there_breaks_the_connection(tmp_path: Path) -> N
 
 
 def test_a_page_is_known_by_its_image() -> None:
-    request = lightonocr_client._request(IMAGE, lightonocr_client.PROFILES["lightonocr-2-1b"], None)
+    request = lightonocr_client._request(IMAGE, PROFILES["lightonocr-2-1b"], None)
     body = json.dumps(request).encode()
 
     assert image_of(body) == hashlib.sha256(IMAGE).hexdigest()
