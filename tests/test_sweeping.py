@@ -111,8 +111,9 @@ def test_a_run_that_is_not_ready_yet_is_told_from_none(tmp_path: Path) -> None:
 
 
 def swept_by_command(folder: Path) -> "subprocess.CompletedProcess[str]":
-    words = [COMMAND, "sweep"]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [COMMAND, "sweep"], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_without_a_run_it_says_what_to_do_and_leaves_nothing(tmp_path: Path) -> None:
