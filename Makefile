@@ -9,6 +9,9 @@ TESTS = tests
 # For soak: so many simulated lives, or as many as fit into so many minutes.
 SEEDS =
 MINUTES =
+# For chaos: so many documents, drawn from this seed.
+DOCUMENTS = 300
+SEED = 1
 # The first of these that is new enough, unless one is named: make run PYTHON=python3.12
 PYTHON = python3 python3.13 python3.12 python3.11
 
@@ -16,7 +19,7 @@ PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
 LOCAL = .venv/bin/bucketscribe local --outbox "$(OUTBOX)" $(if $(OCR_URL),--ocr-url "$(OCR_URL)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run watch test hostile soak lint clean
+.PHONY: help run watch sweep test hostile soak chaos lint clean
 .SILENT:
 
 help: ## list what can be done
@@ -30,6 +33,9 @@ run: .venv/local.stamp ## read the samples, or FILES="a.pdf 'my scan.pdf' scans/
 watch: .venv/local.stamp ## read whatever is dropped into INBOX, until Ctrl-C
 	$(LOCAL) --watch "$(INBOX)"
 
+sweep: .venv/local.stamp ## have the run that uses OUTBOX look now for documents that stand still
+	.venv/bin/bucketscribe sweep --outbox "$(OUTBOX)"
+
 test: .venv/dev.stamp ## run the tests, or those in TESTS
 	.venv/bin/python -m pytest -n auto $(TESTS)
 
@@ -38,6 +44,9 @@ hostile: .venv/dev.stamp ## put every bomb of tests/hostile through, a few minut
 
 soak: .venv/dev.stamp ## simulate more lives than CI does: SEEDS=100000, or MINUTES=60
 	SEEDS="$(SEEDS)" MINUTES="$(MINUTES)" .venv/bin/python -m pytest -n auto tests/simulator
+
+chaos: .venv/dev.stamp ## kill programs at random while DOCUMENTS=300 are read; SEED=1 draws them
+	.venv/bin/python -m tests.chaos --documents "$(DOCUMENTS)" --seed "$(SEED)"
 
 lint: .venv/dev.stamp ## check style, format and types
 	.venv/bin/ruff check .

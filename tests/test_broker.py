@@ -36,11 +36,9 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def started(
-    *topics: str,
-) -> AsyncIterator[tuple[Broker, Publish]]:
+async def started(*topics: str, **options: Any) -> AsyncIterator[tuple[Broker, Publish]]:
     """Start a broker of project `laptop`; yield it with a function that publishes to one of its topics."""
-    broker = Broker("laptop")
+    broker = Broker("laptop", **options)
     for topic in topics:
         broker.add_topic(topic)
     async with grpc.aio.insecure_channel(await broker.start()) as channel:
@@ -115,6 +113,54 @@ def test_a_subscription_that_cannot_work_is_refused_by_name() -> None:
     broker.subscribe(PUSH)
     with pytest.raises(ValueError, match="one of this name"):
         broker.subscribe(PUSH)
+
+
+def test_a_copy_comes_while_the_first_delivery_is_still_running() -> None:
+    async def scenario() -> None:
+        async with (
+            started("page-tasks", copies=lambda: [0.0, 0.01]) as (broker, publish),
+            Receiver() as receiver,
+        ):
+            receiver.gate.clear()
+            broker.subscribe(replace(PUSH, endpoint=receiver.url))
+            [message_id] = await publish("page-tasks", b"task")
+            await receiver.received(3)
+            assert broker.backlog("page-tasks-push") == 1
+            assert receiver.most_at_once == 3
+            assert {each["message"]["messageId"] for each in receiver.envelopes} == {message_id}
+            receiver.gate.set()
+            await until(lambda: broker.backlog("page-tasks-push") == 0)
+
+    run(scenario())
+
+
+def test_a_copy_comes_though_the_message_was_acknowledged() -> None:
+    async def scenario() -> None:
+        async with started("page-tasks", copies=lambda: [0.05]) as (broker, publish), Receiver() as receiver:
+            broker.subscribe(replace(PUSH, endpoint=receiver.url))
+            await publish("page-tasks", b"task")
+            await until(lambda: broker.backlog("page-tasks-push") == 0)
+            assert len(receiver.envelopes) == 1
+            await receiver.received(2)
+
+    run(scenario())
+
+
+def test_what_is_answered_to_a_copy_changes_nothing_for_the_message() -> None:
+    async def scenario() -> None:
+        answers = iter([204, 503, 204])
+        async with (
+            started("page-tasks", copies=iter([[0.05], []]).__next__) as (broker, publish),
+            Receiver(lambda _: next(answers)) as receiver,
+        ):
+            broker.subscribe(replace(PUSH, endpoint=receiver.url))
+            await publish("page-tasks", b"one")
+            await receiver.received(2)
+            await publish("page-tasks", b"two")
+            await receiver.received(3)
+            assert [data_of(each) for each in receiver.envelopes] == [b"one", b"one", b"two"]
+
+    run(scenario())
 
 
 def test_ten_thousand_messages_published_at_once_are_all_kept() -> None:

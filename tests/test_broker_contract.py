@@ -25,9 +25,9 @@ from google.pubsub_v1.types import PublishRequest, PublishResponse, PubsubMessag
 
 from infra.local import emulator
 from infra.local.broker import Broker, PushSubscription
-from infra.local.cloud import PubSub
 from infra.local.emulator import Emulator
 from infra.local.processes import Program
+from infra.local.subscriptions import PubSub
 from infra.local.supervisor import Supervisor
 from tests.fakes.emulator import missing, needs_emulator, running_emulator
 from tests.fakes.receiver import Receiver, until

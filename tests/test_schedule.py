@@ -25,7 +25,7 @@ async def calls_of(answers: list[bytes], port: int = 0) -> list[bytes]:
 
     server = await asyncio.start_server(serve, "127.0.0.1", port)
     door = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    calling = asyncio.create_task(schedule.run(door))
+    calling = asyncio.create_task(schedule.run(door, every_seconds=0.01))
     try:
         await until(lambda: len(seen) > len(answers))
     finally:
@@ -36,10 +36,7 @@ async def calls_of(answers: list[bytes], port: int = 0) -> list[bytes]:
     return seen[: len(answers) + 1]
 
 
-def test_the_door_is_called_again_after_success_refusal_and_silence(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(schedule, "_EVERY_SECONDS", 0.01)
+def test_the_door_is_called_again_after_success_refusal_and_silence(caplog: pytest.LogCaptureFixture) -> None:
     assert asyncio.run(calls_of([b"204", b"503", b""])) == [b"POST / HTTP/1.1"] * 4
     messages = [record.getMessage() for record in caplog.records if record.name == schedule.__name__]
     assert messages[0] == "the sweep answered 503"

@@ -177,6 +177,23 @@ def test_a_process_that_dies_later_is_started_again_and_counted(tmp_path: Path) 
     assert not any(is_alive(pid) for pid in pids)
 
 
+def test_a_program_can_be_killed_by_name_with_its_kin_and_is_started_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        deaths: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        async with supervisor(tmp_path, deaths) as running:
+            await running.start(program(tmp_path, "kin"))
+            ready = tmp_path / "server.ready"
+            victims = [pid_in(ready), pid_in(tmp_path / "server.child")]
+            ready.unlink()
+            assert running.kill("server")
+            assert not running.kill("nobody")
+            assert await asyncio.wait_for(deaths.get(), 10) == ("server", "signal SIGKILL")
+            await asyncio.to_thread(wait_until, ready.exists)
+            assert not any(is_alive(victim) for victim in victims)
+
+    asyncio.run(scenario())
+
+
 def test_what_a_dead_leader_leaves_behind_is_cleared_away_before_it_is_started_again(tmp_path: Path) -> None:
     async def scenario() -> int:
         deaths: asyncio.Queue[tuple[str, str]] = asyncio.Queue()

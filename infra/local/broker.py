@@ -1,8 +1,9 @@
 """The laptop's Pub/Sub: takes what Google's unmodified client publishes, and pushes it as Pub/Sub does.
 
 Topics and subscriptions live in this process; a topic must be there before it is published to, and what is
-published before a subscription is there passes it by. Everything is in memory: whoever stops the broker
-loses what was not delivered yet. Tokens, filters, ordering and the slow start of real push are left out.
+published before a subscription is there passes it by. Everything is in memory, unless there is a journal:
+without one, whoever stops the broker loses what was not delivered yet. Tokens, filters, ordering and the
+slow start of real push are left out.
 """
 
 import asyncio
@@ -11,8 +12,9 @@ import itertools
 import json
 import logging
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +22,8 @@ import grpc
 import grpc.aio
 import httpx
 from google.pubsub_v1.types import PublishRequest, PublishResponse
+
+from infra.local.journal import Journal, NoJournal, Received
 
 # https://cloud.google.com/pubsub/docs/push#receive_push (2026-11)
 ACKNOWLEDGED = frozenset({102, 200, 201, 202, 204})
@@ -56,20 +60,24 @@ class PushSubscription:
         return min(self.minimum_backoff_seconds * 2.0**doublings, self.maximum_backoff_seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """A message that has reached a topic."""
+def once() -> Sequence[float]:
+    """Deliver a message without copies."""
+    return ()
 
-    message_id: str
-    published_at: datetime
-    data: bytes
-    attributes: Mapping[str, str]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Due:
+    """A delivery to be made. A copy is pushed once, whatever is answered: the message itself goes its way."""
+
+    message: Received
+    attempt: int
+    is_copy: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class _Subscription:
     spec: PushSubscription
-    due: "asyncio.Queue[tuple[Received, int]]" = field(default_factory=asyncio.Queue)
+    due: "asyncio.Queue[_Due]" = field(default_factory=asyncio.Queue)
     backlog: int = 0
 
 
@@ -82,25 +90,37 @@ class _Topic:
 class Broker:
     """One project's topics. Everything happens on the loop that `start` runs on.
 
-    `on_refusal` is told the answer to each push that was not acknowledged.
+    `on_refusal` is told the answer to each push that was not acknowledged. `copies` is asked once for each
+    message and subscription: after how many seconds it shall be delivered besides, whether the first
+    delivery has ended or not, as Pub/Sub may do at any time.
     """
 
-    def __init__(self, project: str, on_refusal: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        project: str,
+        on_refusal: Callable[[str], None] | None = None,
+        *,
+        journal: Journal | None = None,
+        copies: Callable[[], Sequence[float]] = once,
+    ) -> None:
         self._project = project
         self._on_refusal = on_refusal
+        self._journal = journal or NoJournal()
+        self._copies = copies
         self._topics: dict[str, _Topic] = {}
         self._subscriptions: dict[str, _Subscription] = {}
-        self._ids = itertools.count(1)
+        # From the clock, so that no id comes twice over a restart.
+        self._ids = itertools.count(time.time_ns())
         self._pushers: set[asyncio.Task[None]] = set()
         self._server: grpc.aio.Server | None = None
         self._running = False
 
-    async def start(self) -> str:
-        """Serve on a free loopback port; return the value for PUBSUB_EMULATOR_HOST."""
+    async def start(self, port: int = 0) -> str:
+        """Serve on a loopback port, 0 for a free one; return the value for PUBSUB_EMULATOR_HOST."""
         size = ("grpc.max_receive_message_length", _LARGEST_REQUEST_BYTES + 100_000)
         self._server = grpc.aio.server(options=[size])
         self._server.add_generic_rpc_handlers((self._handlers(),))
-        port = self._server.add_insecure_port("127.0.0.1:0")
+        port = self._server.add_insecure_port(f"127.0.0.1:{port}")
         await self._server.start()
         for subscription in self._subscriptions.values():
             self._start_pushers(subscription)
@@ -108,7 +128,7 @@ class Broker:
         return f"127.0.0.1:{port}"
 
     async def stop(self) -> None:
-        """Break off pushes that are under way and forget all messages."""
+        """Break off pushes that are under way; only what is in a journal is still there afterwards."""
         self._running = False
         if self._server is not None:
             await self._server.stop(grace=None)
@@ -126,7 +146,10 @@ class Broker:
         self._topics.setdefault(name, _Topic())
 
     def subscribe(self, spec: PushSubscription) -> None:
-        """Push what is published from now on. Raises ValueError when something named is not there."""
+        """Push what the journal has left, and what is published from now on.
+
+        Raises ValueError when something named is not there.
+        """
         missing = {spec.topic, spec.dead_letter_topic or spec.topic} - self._topics.keys()
         if missing:
             raise ValueError(f"subscription {spec.name}: there is no topic {', '.join(sorted(missing))}")
@@ -137,6 +160,9 @@ class Broker:
         subscription = _Subscription(spec=spec)
         self._subscriptions[spec.name] = subscription
         self._topics[spec.topic].subscriptions.append(subscription)
+        for message, attempts in self._journal.left(spec.name):
+            subscription.backlog += 1
+            subscription.due.put_nowait(_Due(message=message, attempt=attempts + 1))
         if self._running:
             self._start_pushers(subscription)
 
@@ -173,9 +199,13 @@ class Broker:
         message = Received(
             message_id=str(next(self._ids)), published_at=datetime.now(UTC), data=data, attributes=attributes
         )
+        self._journal.taken(message, [subscription.spec.name for subscription in topic.subscriptions])
         for subscription in topic.subscriptions:
             subscription.backlog += 1
-            subscription.due.put_nowait((message, 1))
+            subscription.due.put_nowait(_Due(message=message, attempt=1))
+            copy = _Due(message=message, attempt=1, is_copy=True)
+            for seconds in self._copies():
+                asyncio.get_running_loop().call_later(seconds, subscription.due.put_nowait, copy)
         for listener in topic.listeners:
             listener.put_nowait(message)
         return message.message_id
@@ -196,22 +226,28 @@ class Broker:
 
     async def _push_next(self, subscription: _Subscription, client: httpx.AsyncClient) -> None:
         spec = subscription.spec
-        message, attempt = await subscription.due.get()
-        if await self._push(spec, message, attempt, client):
-            subscription.backlog -= 1
-        elif spec.max_delivery_attempts is not None and attempt >= spec.max_delivery_attempts:
-            self._bury(spec, message, attempt)
-            subscription.backlog -= 1
+        due = await subscription.due.get()
+        if due.is_copy:
+            await self._push(spec, due, client)
+            return
+        self._journal.tried(spec.name, due.message)
+        if await self._push(spec, due, client):
+            self._settle(subscription, due.message)
+        elif spec.max_delivery_attempts is not None and due.attempt >= spec.max_delivery_attempts:
+            self._bury(spec, due)
+            self._settle(subscription, due.message)
         else:
-            again = (message, attempt + 1)
+            again = replace(due, attempt=due.attempt + 1)
             loop = asyncio.get_running_loop()
-            loop.call_later(spec.backoff_seconds(attempt), subscription.due.put_nowait, again)
+            loop.call_later(spec.backoff_seconds(due.attempt), subscription.due.put_nowait, again)
 
-    async def _push(
-        self, spec: PushSubscription, message: Received, attempt: int, client: httpx.AsyncClient
-    ) -> bool:
+    def _settle(self, subscription: _Subscription, message: Received) -> None:
+        self._journal.settled(subscription.spec.name, message)
+        subscription.backlog -= 1
+
+    async def _push(self, spec: PushSubscription, due: _Due, client: httpx.AsyncClient) -> bool:
         """Push once; tell whether it was acknowledged before the deadline."""
-        body = self._envelope(spec, message, attempt)
+        body = self._envelope(spec, due.message, due.attempt)
         timeout = httpx.Timeout(spec.ack_deadline_seconds, connect=_CONNECT_SECONDS)
         headers = {"content-type": "application/json"}
         try:
@@ -224,7 +260,7 @@ class Broker:
             if response.status_code in ACKNOWLEDGED:
                 return True
             answer = str(response.status_code)
-        _log.info("%s: message %s, attempt %d: %s", spec.name, message.message_id, attempt, answer)
+        _log.info("%s: message %s, attempt %d: %s", spec.name, due.message.message_id, due.attempt, answer)
         if self._on_refusal:
             self._on_refusal(answer)
         return False
@@ -247,18 +283,18 @@ class Broker:
             envelope["deliveryAttempt"] = attempt
         return json.dumps(envelope).encode("ascii")
 
-    def _bury(self, spec: PushSubscription, message: Received, attempt: int) -> None:
+    def _bury(self, spec: PushSubscription, due: _Due) -> None:
         """Forward to the dead-letter topic (https://cloud.google.com/pubsub/docs/dead-letter-topics)."""
         if spec.dead_letter_topic is None:
             return
         origin = {
-            "CloudPubSubDeadLetterSourceDeliveryCount": str(attempt),
+            "CloudPubSubDeadLetterSourceDeliveryCount": str(due.attempt),
             "CloudPubSubDeadLetterSourceSubscription": spec.name,
             "CloudPubSubDeadLetterSourceSubscriptionProject": self._project,
-            "CloudPubSubDeadLetterSourceTopicPublishTime": _rfc3339(message.published_at),
+            "CloudPubSubDeadLetterSourceTopicPublishTime": _rfc3339(due.message.published_at),
         }
-        attributes = {**message.attributes, **origin}
-        self._accept(self._topics[spec.dead_letter_topic], message.data, attributes)
+        attributes = {**due.message.attributes, **origin}
+        self._accept(self._topics[spec.dead_letter_topic], due.message.data, attributes)
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -8,6 +8,8 @@ What it does otherwise than Cloud Storage (v1.54.0, tried 2026-11):
 - preconditions hold for uploads up to 8 MiB, but not for larger, resumable ones, nor for read and delete;
 - `a/b` and `a/b/c` cannot both exist, and a name with `../` leaves the folder;
 - an object's metadata must fit into one block of the file system: about 3 KiB on ext4;
+- it is not made to be killed: an object is renamed into its place before it gets its metadata, and one that
+  has none is lost and spoils every listing of its bucket;
 - a file put into the folder by hand is not an object, and a bucket that is a symbolic link lists as empty.
 """
 

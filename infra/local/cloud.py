@@ -1,4 +1,4 @@
-"""The laptop cloud itself: which programs it is made of, how they are started, and the subscriptions.
+"""The laptop cloud itself: which programs it is made of, and how they are started.
 
 The same functions as on Google Cloud, each door served by functions-framework as Cloud Run does; only
 addresses differ, and the functions' own settings carry those (`wiring`).
@@ -12,45 +12,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import httpx
 
-from infra.local import bucket_server, emulator, wiring
-from infra.local.broker import Broker, PushSubscription, Received
+from infra.local import bucket_server, emulator, subscriptions, wiring
+from infra.local.broker import Broker
 from infra.local.emulator import Emulator, Installed
 from infra.local.errors import CannotRun
+from infra.local.journal import Received
 from infra.local.outbox import INPUT_BUCKET, OUTPUT_BUCKET, Premises
 from infra.local.processes import Program
 from infra.local.supervisor import Supervisor
 from infra.local.wiring import Ports
 
-_DEAD_TOPIC = "page-tasks-dead"
 _REPOSITORY = Path(__file__).parents[2]
-
-# As on Google Cloud, but for the back-off: 10 to 600 s there, where an outage may last a weekend; here
-# somebody is looking at a progress bar.
-_ACK_DEADLINE_SECONDS = 600.0
-_MINIMUM_BACKOFF_SECONDS = 1.0
-_MAXIMUM_BACKOFF_SECONDS = 10.0
-_MAX_DELIVERY_ATTEMPTS = 100
-# Twice what is read at once keeps a page waiting for every place; more would only wait in the worker.
-_WAITING_FACTOR = 2
-_LEAST_CONCURRENCY = 16
-
-
-class PubSub(Protocol):
-    """A broker: told its topics, subscriptions and listeners first, and then started."""
-
-    def add_topic(self, name: str) -> None: ...
-
-    def subscribe(self, spec: PushSubscription) -> None: ...
-
-    def listen(self, topic: str) -> "asyncio.Queue[Received]": ...
-
-    async def start(self) -> str: ...
-
-    async def stop(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,26 +62,26 @@ async def running(
     clean = wiring.clean_environment(os.environ, premises.scratch)
     wired = wiring.wire(clean, ports, ocr_url)
     pages_at_gpu = wiring.check(wired).pages_at_gpu
-    broker: PubSub = Broker(wiring.PROJECT, on_refusal)
+    broker: subscriptions.PubSub = Broker(wiring.PROJECT, on_refusal)
     if googles:
         broker = _emulator(googles, ports, clean, premises, supervisor)
-    finished = _subscribe(broker, ports, pages_at_gpu)
+    finished = subscriptions.subscribe(broker, subscriptions.of(ports, pages_at_gpu))
     try:
         wired["PUBSUB_EMULATOR_HOST"] = await broker.start()
         async with httpx.AsyncClient(trust_env=False, timeout=2.0) as http:
-            programs = [_bucket_server(ports, premises, clean)]
-            programs += [_door(name, port, wired, http) for name, port in _doors(ports).items()]
+            programs = [server_of_buckets(ports, premises, clean)]
+            programs += doors(ports, wired, http)
             if ocr_url is None:
-                programs.append(_stand_in(ports, clean, http))
+                programs.append(stand_in(ports, clean, http))
             else:
                 await _require_server(ocr_url)
-            await _start(programs, supervisor)
+            await start(programs, supervisor)
         yield LaptopCloud(ports=ports, finished=finished)
     finally:
         await broker.stop()
 
 
-async def _start(programs: Sequence[Program], supervisor: Supervisor) -> None:
+async def start(programs: Sequence[Program], supervisor: Supervisor) -> None:
     """Start all in parallel; when one cannot be started the others need not be waited for."""
     try:
         async with asyncio.TaskGroup() as starting:
@@ -144,7 +119,7 @@ def _emulator(
     return Emulator(wiring.PROJECT, ports.emulator, partial(supervisor.start, program))
 
 
-def _bucket_server(ports: Ports, premises: Premises, environment: Mapping[str, str]) -> Program:
+def server_of_buckets(ports: Ports, premises: Premises, environment: Mapping[str, str]) -> Program:
     return Program(
         name="buckets",
         command=tuple(bucket_server.command(premises.buckets, ports.buckets)),
@@ -154,7 +129,7 @@ def _bucket_server(ports: Ports, premises: Premises, environment: Mapping[str, s
     )
 
 
-def _stand_in(ports: Ports, environment: Mapping[str, str], http: httpx.AsyncClient) -> Program:
+def stand_in(ports: Ports, environment: Mapping[str, str], http: httpx.AsyncClient) -> Program:
     module = (sys.executable, "-m", "gpu_service.stand_in")
     return Program(
         name="stand_in",
@@ -165,13 +140,15 @@ def _stand_in(ports: Ports, environment: Mapping[str, str], http: httpx.AsyncCli
     )
 
 
-def _doors(ports: Ports) -> Mapping[str, int]:
-    return {
+def doors(ports: Ports, wired: Mapping[str, str], http: httpx.AsyncClient) -> list[Program]:
+    """Describe all four, as `wired` sets them up."""
+    by_name = {
         "on_upload": ports.on_upload,
         "on_page_task": ports.on_page_task,
         "on_dead_letter": ports.on_dead_letter,
         "sweep": ports.sweep,
     }
+    return [_door(name, port, wired, http) for name, port in by_name.items()]
 
 
 def _door(name: str, port: int, wired: Mapping[str, str], http: httpx.AsyncClient) -> Program:
@@ -195,26 +172,3 @@ def _answers(http: httpx.AsyncClient, url: str, *, only_success: bool) -> Callab
         return answer.is_success or not only_success
 
     return ask
-
-
-def _subscribe(broker: PubSub, ports: Ports, pages_at_gpu: int) -> "asyncio.Queue[Received]":
-    """Tell the broker who gets what; return the events of finished documents."""
-    topics = (wiring.EXPRESS_TOPIC, wiring.BULK_TOPIC, _DEAD_TOPIC)
-    for topic in (*topics, wiring.FINISHED_TOPIC):
-        broker.add_topic(topic)
-    for topic in topics:
-        dead = topic == _DEAD_TOPIC
-        broker.subscribe(
-            PushSubscription(
-                name=f"{topic}-push",
-                topic=topic,
-                endpoint=wiring.url(ports.on_dead_letter if dead else ports.on_page_task),
-                ack_deadline_seconds=_ACK_DEADLINE_SECONDS,
-                minimum_backoff_seconds=_MINIMUM_BACKOFF_SECONDS,
-                maximum_backoff_seconds=_MAXIMUM_BACKOFF_SECONDS,
-                max_delivery_attempts=None if dead else _MAX_DELIVERY_ATTEMPTS,
-                dead_letter_topic=None if dead else _DEAD_TOPIC,
-                concurrency=max(_LEAST_CONCURRENCY, _WAITING_FACTOR * pages_at_gpu),
-            )
-        )
-    return broker.listen(wiring.FINISHED_TOPIC)

@@ -9,6 +9,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from infra.local.errors import CannotRun
 from infra.operate.command import add_commands
@@ -36,6 +37,21 @@ settings:
 exit codes:
   0  every document ended complete           1  one ended partial or failed; the reasons are printed
   2  nothing could be done; it says why      130  stopped by Ctrl-C
+"""
+
+_SWEEP_EXAMPLES = """\
+examples:
+  bucketscribe sweep
+        while `make watch` or `make run` runs in another terminal: do not wait for its next ten minutes
+  bucketscribe sweep --outbox results
+        of the run that was started with --outbox results
+
+The sweep takes up documents that stand still. On Google Cloud Cloud Scheduler calls it; by hand:
+  gcloud scheduler jobs run bucketscribe-sweep --location=REGION
+
+exit codes:
+  0  swept; it says what was done    1  swept, and some document stands still or is in trouble
+  2  there was nothing to sweep, or it broke off; it says why
 """
 
 
@@ -70,6 +86,11 @@ def _run(words: argparse.Namespace) -> int:
     return code
 
 
+def _sweep(words: argparse.Namespace) -> int:
+    code: int = importlib.import_module("infra.local.sweeping").sweep(words.outbox)
+    return code
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bucketscribe", description="Drop documents in, read Markdown out: every page accounted for."
@@ -99,5 +120,20 @@ def _parser() -> argparse.ArgumentParser:
         help="use Google's Pub/Sub emulator, when gcloud has it installed, instead of our own broker",
     )
     local.set_defaults(run=_run)
+    _add_sweep(commands)
     add_commands(commands)
     return parser
+
+
+def _add_sweep(commands: Any) -> None:
+    sweep = commands.add_parser(
+        "sweep",
+        help="have a run on this machine look now for documents that stand still",
+        description="Call the sweep of the run that uses the outbox, and say what it did.",
+        epilog=_SWEEP_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sweep.add_argument(
+        "--outbox", type=Path, default=Path("outbox"), metavar="DIR", help="the run's outbox (outbox)"
+    )
+    sweep.set_defaults(run=_sweep)

@@ -21,8 +21,9 @@ from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, ReceivedMessage, RetryPolicy, Subscription
 
-from infra.local.broker import PushSubscription, Received
+from infra.local.broker import PushSubscription
 from infra.local.errors import CannotRun
+from infra.local.journal import Received
 
 _JARS = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar"
 _HOST = "127.0.0.1"

@@ -6,7 +6,7 @@ path. At the end it is moved back and is a plain folder of plain files again. Be
 `.OUTBOX.bucketscribe/`, on the same filesystem, so that a move is one rename:
 
     buckets/inbox, buckets/outbox   the server's root, only while a run lasts
-    scratch/                        the processes' temporary folders, likewise
+    scratch/                        the processes' temporary folders, and where the sweep's door is; likewise
     logs/                           one file a process, of the last run
     lock                            held by the run, and by its undertaker until the last process is gone
 
@@ -77,7 +77,7 @@ def lent(outbox: Path) -> Iterator[Premises]:
     Input bucket and scratch are emptied before and after, the logs before. Raises CannotRun when another
     run has the folder or the filesystem does not allow the moves.
     """
-    premises = _premises(outbox)
+    premises = premises_of(outbox)
     try:
         premises.logs.mkdir(parents=True, exist_ok=True)
         with _locked(premises) as locked:
@@ -104,7 +104,7 @@ def keep_apart(outbox: Path, watched: Path | None) -> None:
     """
     if watched is None:
         return
-    theirs, ours = watched.expanduser().resolve(), _premises(outbox).place
+    theirs, ours = watched.expanduser().resolve(), premises_of(outbox).place
     if theirs.is_relative_to(ours) or ours.is_relative_to(theirs):
         raise CannotRun(f"--watch {watched} and --outbox {outbox} must not lie within each other")
 
@@ -127,7 +127,16 @@ def give_back(premises: Premises) -> None:
     premises.outbox.rename(premises.place)
 
 
-def _premises(outbox: Path) -> Premises:
+def is_in_use(premises: Premises) -> bool:
+    """Tell whether a run has the folder. Asked beside a run that starts, it makes that wait for a moment."""
+    try:
+        with (premises.root / "lock").open() as lock:
+            return not _try_lock(lock.fileno())
+    except FileNotFoundError:
+        return False
+
+
+def premises_of(outbox: Path) -> Premises:
     """Find the folder itself: through links of the user's, but not through the one a run leaves."""
     given = Path(os.path.abspath(outbox.expanduser()))  # noqa: PTH100 - resolve() would follow our own link
     place = given.parent.resolve() / given.name
@@ -135,7 +144,7 @@ def _premises(outbox: Path) -> Premises:
         raise CannotRun(f"the outbox {outbox} cannot be used: it is the root folder; choose another one")
     premises = Premises(place=place, root=place.parent / f".{place.name}.bucketscribe")
     if place.is_symlink() and place.readlink() != _link_target(premises):
-        return _premises(place.resolve())
+        return premises_of(place.resolve())
     return premises
 
 

@@ -15,11 +15,11 @@ _TIMEOUT = httpx.Timeout(540.0, connect=2.0)
 _log = logging.getLogger(__name__)
 
 
-async def run(door: str) -> None:
+async def run(door: str, every_seconds: float = _EVERY_SECONDS) -> None:
     """Call until cancelled, for the first time when a whole pause is over: few runs last so long."""
     async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as http:
         while True:
-            await asyncio.sleep(_EVERY_SECONDS)
+            await asyncio.sleep(every_seconds)
             try:
                 answer = await http.post(door)
             except httpx.HTTPError as error:

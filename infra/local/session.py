@@ -18,7 +18,7 @@ from rich.console import Console
 
 from bucketscribe.errors import StorageUnavailable
 from bucketscribe.model import DocumentStatus, ObjectRef
-from infra.local import cloud, emulator, inbox, outbox, schedule
+from infra.local import cloud, emulator, inbox, outbox, schedule, sweeping
 from infra.local.bucket_client import BucketClient, Listed
 from infra.local.cloud import LaptopCloud
 from infra.local.display import Display
@@ -106,6 +106,7 @@ class _Session:
             BucketClient(INPUT_BUCKET, laptop.ports.buckets) as input_bucket,
             BucketClient(OUTPUT_BUCKET, laptop.ports.buckets) as output_bucket,
         ):
+            sweeping.announce(premises, laptop.sweep_door)
             self._display.say(f"Ready after {loop.time() - started:.1f} s")
             self._progress = Progress(output_bucket, self._finished)
             self._display.open(self._progress)

@@ -29,16 +29,23 @@ class Supervisor:
     """An async context: what is started inside is gone, with all its kin, when the context ends.
 
     Gone too when this very process is killed: the undertaker sees to that. `restarts` counts by name.
-    `on_restart` is told the name of the program and how it had ended.
+    `on_restart` is told the name of the program and how it had ended; who dies again and again waits up to
+    `longest_pause_seconds` for the next start.
     """
 
     def __init__(
-        self, logs: Path, on_restart: Callable[[str, str], None], lock_descriptor: int | None = None
+        self,
+        logs: Path,
+        on_restart: Callable[[str, str], None],
+        lock_descriptor: int | None = None,
+        *,
+        longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
     ) -> None:
         self.restarts: Counter[str] = Counter()
         self._logs = logs
         self._on_restart = on_restart
         self._lock_descriptor = lock_descriptor
+        self._longest_pause_seconds = longest_pause_seconds
         self._running: dict[str, Running] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._undertaker: asyncio.subprocess.Process | None = None
@@ -71,6 +78,13 @@ class Supervisor:
         await processes.wait_until_ready(running)
         self._keepers.append(asyncio.create_task(self._keep(running)))
 
+    def kill(self, name: str) -> bool:
+        """Kill a program with all its kin; it is started again like any that died. False: it is not there."""
+        running = self._running.get(name)
+        if running:
+            processes.kill(running)
+        return running is not None
+
     async def _spawn(self, program: Program) -> Running:
         running = await processes.start(program, self._logs / f"{program.name}.log", self._announce)
         self._running[program.name] = running
@@ -86,7 +100,7 @@ class Supervisor:
             if loop.time() - started > FORGIVEN_AFTER_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            pause = min(2 * pause, self._longest_pause_seconds)
             running = await self._spawn_again(running.program)
 
     async def _spawn_again(self, program: Program) -> Running:

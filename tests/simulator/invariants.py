@@ -89,8 +89,11 @@ def _tasks_are_out(world: "World", letter: "Letter") -> bool:
 def a_copy_of_a_parked_task_is_let_go(
     world: "World", source: ObjectRef, page: int, letter: "Letter"
 ) -> Breaches:
-    """A dead letter that was sent before its page's last parking, long over, is not parked once more."""
-    if letter.door != "on_dead_letter" or not world.watch.job_stands(source):
+    """A dead letter that was sent before its page's last parking is not parked once more, where that is over and
+    its note still stands: whoever closes a document, or erases it, takes the notes away.
+    """
+    note = world.outbox.get(layout.note(source, page))
+    if letter.door != "on_dead_letter" or not note or note.info.updated_at > world.moment(letter.started):
         return
     for each in world.watch.publications[source, page]:
         over = each.letter.acknowledged and (each.letter.ended or 0.0) < letter.started

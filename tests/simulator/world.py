@@ -82,7 +82,11 @@ class World:
     # Time.
 
     def now(self) -> datetime:
-        return EPOCH + timedelta(seconds=self.loop.time())
+        return self.moment(self.loop.time())
+
+    def moment(self, seconds: float) -> datetime:
+        """Give the time of day at a time of the loop."""
+        return EPOCH + timedelta(seconds=seconds)
 
     def monotonic(self) -> float:
         return self.loop.time()
