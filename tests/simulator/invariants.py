@@ -89,8 +89,8 @@ def _tasks_are_out(world: "World", letter: "Letter") -> bool:
 def a_copy_of_a_parked_task_is_let_go(
     world: "World", source: ObjectRef, page: int, letter: "Letter"
 ) -> Breaches:
-    """A dead letter that was sent before its page's last parking is not parked once more, where that is over and
-    its note still stands: whoever closes a document, or erases it, takes the notes away.
+    """A dead letter that was sent before its page's last parking is not parked once more, where that is over
+    and its note still stands: whoever closes a document, or erases it, takes the notes away.
     """
     note = world.outbox.get(layout.note(source, page))
     if letter.door != "on_dead_letter" or not note or note.info.updated_at > world.moment(letter.started):
@@ -148,11 +148,14 @@ def a_job_stands_before_its_document_is_fetched(world: "World", name: str, gener
 
 
 def the_books_add_up(world: "World") -> Breaches:
-    """Every record keeps to the schema, the accounting rule, its spans and hashes; the inbox is untouched."""
+    """Every record keeps to the schema, the accounting rule, its spans and hashes, and was made of the pages that
+    stand now; the inbox is untouched.
+    """
     house = build_house(Shelf("books"))
     house.inbox, house.outbox = world.inbox, world.outbox
     try:
         house.check_books()
+        house.assert_published_as_it_stands()
     except (AssertionError, jsonschema.ValidationError) as error:
         yield str(error)[:300]
 

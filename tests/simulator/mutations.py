@@ -214,6 +214,14 @@ def _unmarked(_real: Any) -> Any:
     return mark
 
 
+def _only_marked(_real: Any) -> Any:
+    async def publish(opened: Any, _numbers: Any, house: Any) -> None:
+        if opened.job.state is not JobState.PUBLISHED:
+            await fan_out._mark_published(opened, house)
+
+    return publish
+
+
 def _blind(_data: bytes) -> None:
     return None
 
@@ -275,7 +283,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         broken=_of(jobs, "listing", _nothing([])),
     ),
     Mutation(what="no job is written before the fetch", broken=_of(jobs, "write", _without_job)),
-    Mutation(what="an event is done without its tasks", broken=_of(fan_out, "_publish", _nothing())),
+    Mutation(what="an event is done without its tasks", broken=_of(fan_out, "_publish", _only_marked)),
     Mutation(what="a note is not read", broken=_of(record_keeping, "decode_note", lambda _real: _blind)),
     Mutation(what="no note is written before a 503", broken=_of(Asking, "remember", _nothing())),
     Mutation(

@@ -141,7 +141,7 @@ def _settings(chance: random.Random) -> Settings:
         "pages_waiting": chance.choice((96, 500)),
         "render_workers": chance.choice((1, 2)),
         "retention": chance.choice((Retention.KEEP, Retention.FOLLOW)),
-        "parked_days": chance.choice((0.02, 0.2, 1.0, 7.0)),
+        "parked_days": chance.choice((0.003, 0.003, 0.02, 0.2, 1.0, 7.0)),
     }
     return Settings(
         project="simulated", input_bucket="in", output_bucket="out", ocr_url="http://127.0.0.1:8000", **drawn
@@ -181,7 +181,7 @@ def _redos(chance: random.Random, name: str, until: float) -> list[Act]:
 def _habits(chance: random.Random, calm: float) -> Habits:
     return Habits(
         twice=chance.choice((0.0, 0.1, 0.4)),
-        early=chance.choice((0.0, 0.0, 0.2)),
+        early=chance.choice((0.0, 0.0, 0.2, 0.6)),
         ack_lost=chance.choice((0.0, 0.1)),
         lost=chance.choice((0.0, 0.0, 0.0, 0.1)),
         refused=chance.choice((0.0, 0.05)),
