@@ -34,6 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"storage", "publisher", "identity", "lightonocr_client", "render_pool"}),
+    frozenset({"manuscript"}),
     frozenset({"jobs", "ledger", "publication", "asking", "rejects"}),
     frozenset({"drawing", "completion", "patience", "reopen"}),
     frozenset({"finish"}),

@@ -75,9 +75,9 @@ def no_older_version_replaces_a_newer_one(
         yield f"{after.info.name}: generation {new} was written over {old}"
 
 
-def no_record_comes_before_its_text(world: "World", name: str, sha256: str) -> Breaches:
+def no_record_comes_before_its_text(world: "World", name: str, reading: str) -> Breaches:
     """The record is the commit: its text was written before it."""
-    if (name, sha256) not in world.watch.texts:
+    if (name, reading) not in world.watch.texts:
         yield f"the record of {name} is written, and its text never was"
 
 
@@ -126,7 +126,7 @@ def text_and_record_are_of_one_version(world: "World") -> Breaches:
     for version in world.newest():
         name = version.source.name
         text, record = (world.outbox.get(f"documents/{name}.{kind}") for kind in ("md", "json"))
-        keys = ("bucketscribe-source-generation", "bucketscribe-text-sha256", "bucketscribe-status")
+        keys = ("bucketscribe-source-generation", "bucketscribe-reading", "bucketscribe-status")
         said = [[each.info.metadata.get(key) for key in keys] if each else None for each in (text, record)]
         if said[0] != said[1]:
             yield f"{name}: the text says {said[0]}, the record {said[1]}"

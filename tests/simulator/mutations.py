@@ -130,9 +130,9 @@ def _event_before_commit() -> Iterator[None]:
 
     real_finish = finish._publish
 
-    async def outer(record: Any, text: Any, spans: Any, standing: Any, finisher: Any) -> Any:
+    async def outer(record: Any, standing: Any, finisher: Any) -> Any:
         _topic[:] = [finisher.finished]
-        return await real_finish(record, text, spans, standing, finisher)
+        return await real_finish(record, standing, finisher)
 
     with patch.object(publication, "publish", publish), patch.object(finish, "_publish", outer):
         yield
@@ -145,7 +145,7 @@ _topic: list[Any] = []
 def _close_before_event() -> Iterator[None]:
     real = finish._publish
 
-    async def outer(record: Any, text: Any, spans: Any, standing: Any, finisher: Any) -> Any:
+    async def outer(record: Any, standing: Any, finisher: Any) -> Any:
         real_publish = publication.publish
 
         async def publish(*given: Any, **more: Any) -> None:
@@ -153,18 +153,18 @@ def _close_before_event() -> Iterator[None]:
             await finish.close(record.job.source, finisher)
 
         with patch.object(publication, "publish", publish):
-            return await real(record, text, spans, standing, finisher)
+            return await real(record, standing, finisher)
 
     with patch.object(finish, "_publish", outer):
         yield
 
 
 def _no_event(real: Any) -> Any:
-    async def outer(record: Any, text: Any, spans: Any, standing: Any, finisher: Any) -> Any:
+    async def outer(record: Any, standing: Any, finisher: Any) -> Any:
         mute = SimpleNamespace(publish=_nothing()(None))
         names = ("input_bucket", "output_bucket", "clock", "retention", "missing", "tails")
         silent = SimpleNamespace(finished=mute, **{name: getattr(finisher, name) for name in names})
-        return await real(record, text, spans, standing, silent)
+        return await real(record, standing, silent)
 
     return outer
 
