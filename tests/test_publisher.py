@@ -51,7 +51,7 @@ def test_the_first_batch_that_fails_ends_the_publish_and_what_went_before_is_out
     class Client:
         transport = type("Transport", (), {"close": lambda _: None})()
 
-    monkeypatch.setattr(publisher.Requests, "publish", answer)
+    monkeypatch.setattr(publisher.BareClient, "publish", answer)
     client = publisher.TopicClient(Client, threads=1)
     topic = publisher.open_topic("laptop", "tasks", client=client)
     with pytest.raises(PublishFailed, match=r"1500 of 2500 left: ServiceUnavailable"):
