@@ -114,17 +114,17 @@ async def test_a_pass_that_broke_off_leaves_no_account() -> None:
 @asynchronous
 async def test_a_reading_is_of_the_pages_their_markers_and_the_fault() -> None:
     bucket = FakeBucket()
-    readings = {Manuscript(await written(bucket, "one\n", "two\n"), bucket).reading()}
-    readings |= {Manuscript(await written(bucket, "one\n", "two\n"), bucket).reading()}
+    readings = {await Manuscript(await written(bucket, "one\n", "two\n"), bucket).reading()}
+    readings |= {await Manuscript(await written(bucket, "one\n", "two\n"), bucket).reading()}
     assert len(readings) == 1
     name = layout.page(SOURCE, 2)
     for status in (PageStatus.OK, PageStatus.BLANK):  # another generation, then another marker too
         bucket.put(name, b"two\n", metadata=records.page_metadata(PageRecord(page=2, status=status)))
-        readings |= {Manuscript(await written(bucket, "one\n", "two\n"), bucket).reading()}
+        readings |= {await Manuscript(await written(bucket, "one\n", "two\n"), bucket).reading()}
     empty = FakeBucket()
     for message in ("no PDF", "no PDF at all"):
         fault = PageFault(code="document_corrupt", message=message)
-        readings |= {Manuscript(await written(empty, fault=fault), empty).reading()}
+        readings |= {await Manuscript(await written(empty, fault=fault), empty).reading()}
     assert len(readings) == 5
 
 

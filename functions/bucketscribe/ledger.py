@@ -22,6 +22,9 @@ from bucketscribe.model import (
 )
 from bucketscribe.ports import Bucket
 
+# Decoding a page's record takes 10 us: so many are done in place, more on a thread.
+FEW_PAGES = 500
+
 
 async def look(bucket: Bucket, source: ObjectRef, page: int) -> PageRecord | None:
     """Tell how a page ended; None while it has not. One request."""
@@ -85,7 +88,8 @@ def _kept(standing: PageRecord, failed: PageRecord) -> PageRecord:
 async def entries(bucket: Bucket, source: ObjectRef) -> list[StoredPage]:
     """List a document's ended pages, in order. One request for every 1,000 pages."""
     infos = await bucket.infos(layout.pages_prefix(source))
-    # 100 ms for 10,000 pages, so not on the loop.
+    if len(infos) <= FEW_PAGES:
+        return _entries(source, infos)
     return await asyncio.to_thread(_entries, source, infos)
 
 

@@ -91,7 +91,7 @@ async def publish(
     """
     source = record.job.source
     manuscript = Manuscript(record, output_bucket)
-    metadata = records.text_metadata(record, await asyncio.to_thread(manuscript.reading))
+    metadata = records.text_metadata(record, await manuscript.reading())
     edition = _Edition(record=record, manuscript=manuscript, metadata=metadata, bucket=output_bucket)
     while True:
         await _refuse_if_superseded(source, standing, input_bucket)
