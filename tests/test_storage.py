@@ -283,7 +283,7 @@ def test_a_plain_412_costs_no_second_request(monkeypatch: pytest.MonkeyPatch) ->
 @dataclass
 class UploadServer:
     """Takes uploads in chunks as Cloud Storage does. `script` has what becomes of its first requests for
-    bytes: "503", "412", "lost" (done, and no answer given) or "half" (a half of them kept).
+    bytes: "503", "412", "lost" (done, and no answer given), "half" (a half of them kept) or "none" of them.
     """
 
     script: list[str] = field(default_factory=list)
@@ -307,6 +307,9 @@ class UploadServer:
     def _take(self, handler: BaseHTTPRequestHandler, body: bytes, fate: str) -> None:
         if fate in ("503", "412"):
             self._answer(handler, int(fate))
+            return
+        if fate == "none":
+            self._answer(handler, 308, ("range", f"bytes=0-{self._sum()[0] - 1}"))
             return
         span, _, total = handler.headers["content-range"].removeprefix("bytes ").partition("/")
         start = int(span.partition("-")[0]) if span != "*" else self._sum()[0]
@@ -376,6 +379,19 @@ def test_a_412_at_any_chunk_is_a_conflict(monkeypatch: pytest.MonkeyPatch, scrip
     ):
         upload(bucket, 20)
     assert server.seen == ["POST"] + ["PUT"] * len(script)
+
+
+def test_a_server_that_keeps_nothing_of_a_chunk_is_not_asked_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = UploadServer(script=["", *["none"] * 9])
+    with (
+        scripted_server(server) as port,
+        bucket_at(port, monkeypatch) as bucket,
+        pytest.raises(StorageUnavailable, match="kept nothing of a chunk"),
+    ):
+        upload(bucket, 20)
+    assert server.seen == ["POST", "PUT", "PUT"]
 
 
 def test_a_412_after_a_lost_answer_to_the_last_chunk_is_our_own_upload(

@@ -155,7 +155,7 @@ class CloudBucket:
 
         Raises ValueError when metadata is not ASCII: it travels in headers, where other bytes get lost.
         """
-        upload = self._upload(name, content_type, if_generation, metadata)
+        upload = self._to_write(name, content_type, if_generation, metadata)
         return await self._run(f"writing {self._url(name)}", self._write, upload, data)
 
     async def upload(
@@ -172,7 +172,7 @@ class CloudBucket:
         The generation is judged with the last request, if not before. An upload that breaks off is left to
         itself: nobody sees any of it, and Cloud Storage forgets it after a week.
         """
-        upload = self._upload(name, content_type, if_generation, metadata)
+        upload = self._to_write(name, content_type, if_generation, metadata)
         what = f"writing {self._url(name)}"
         stream = _Stream()
         async for part in parts:
@@ -205,7 +205,7 @@ class CloudBucket:
         what = f"downloading {self._url(name)}#{generation}"
         return await self._run(what, self._download, name, generation, path)
 
-    def _upload(
+    def _to_write(
         self, name: str, content_type: str, if_generation: int, metadata: Mapping[str, str] | None
     ) -> "_Upload":
         for text in (part for pair in (metadata or {}).items() for part in pair):
@@ -357,7 +357,7 @@ class CloudBucket:
         end: str = "",
         most: int | None = None,
     ) -> list[T]:
-        """Make a value of each object as it comes: ten thousand of the client's own weigh 100 MB."""
+        """Make a value of each object as it comes: the client's own weigh several times as much."""
         listing = self._client.google.list_blobs(
             self._bucket,
             prefix=prefix or None,
@@ -404,9 +404,12 @@ class _Stream:
 
     def send(self) -> int | None:
         """Send one chunk, the last one if no more than that is left; return what was made by the last."""
+        kept = self.resumable.bytes_uploaded
         response = self.resumable.transmit_next_chunk(self.transport, timeout=TIMEOUT_SECONDS)
         if self.resumable.finished:
             return int(response.json()["generation"])
+        if self.resumable.bytes_uploaded <= kept:
+            raise ConnectionError("the server has kept nothing of a chunk")
         # The server may have kept less than it was sent: the rest is sent again.
         self.buffer.seek(self.resumable.bytes_uploaded)
         self.buffer.flush()
