@@ -177,7 +177,8 @@ pages = st.lists(
 def assembled(*texts: str) -> tuple[str, list[str]]:
     bodies = [markdown.clean(text) for text in texts]
     records = [PageRecord(page=number, status=PageStatus.OK) for number in range(1, len(bodies) + 1)]
-    return markdown.assemble(list(zip(records, bodies, strict=True))).text, bodies
+    pages = zip(records, bodies, strict=True)
+    return "".join(markdown.head(record, len(bodies)) + body for record, body in pages), bodies
 
 
 class Reader(HTMLParser):

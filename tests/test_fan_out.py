@@ -8,11 +8,11 @@ import pytest
 
 from bucketscribe import layout, records
 from bucketscribe.errors import DocumentCorrupt, JunkMessage, PublishFailed
-from bucketscribe.fan_out import FannedOut
+from bucketscribe.fan_out import BATCH_TASKS, FannedOut
 from bucketscribe.finish import End
 from bucketscribe.messages import task_message
 from bucketscribe.model import JobState, Lane, ObjectRef, Upload
-from tests.house import House, build_house, story, task, words
+from tests.house import House, asynchronous, build_house, story, task, words
 
 
 def job_state(house: House, source: ObjectRef) -> JobState | None:
@@ -120,6 +120,28 @@ async def test_an_event_goes_on_where_the_first_try_died_without_opening_the_doc
     assert await house.take_in(upload) is FannedOut.PUBLISHED
     assert house.renderer.opened == ["a.pdf"]
     assert job_state(house, upload.source) is JobState.PUBLISHED
+
+
+@asynchronous
+async def test_a_long_documents_tasks_go_out_a_batch_at_a_time_and_the_job_waits_for_the_last(
+    tmp_path: Path,
+) -> None:
+    house = build_house(tmp_path)
+    upload = house.drop("a.pdf", 3 * BATCH_TASKS)
+
+    def refuse_the_second(verb: str, name: str) -> None:
+        if (verb, name) == ("publish", "bulk") and house.bulk.calls == 1:
+            house.bulk.fail_next(PublishFailed("no"))
+
+    house.line.at = refuse_the_second
+    with pytest.raises(PublishFailed):
+        await house.take_in(upload)
+    assert job_state(house, upload.source) is JobState.PLANNED
+    assert len(house.bulk.messages) == BATCH_TASKS
+    house.bulk.messages.clear()
+    assert await house.take_in(upload) is FannedOut.PUBLISHED
+    assert [each.page for each in house.tasks()] == list(range(1, 3 * BATCH_TASKS + 1))
+    assert house.bulk.calls == 2 + 3
 
 
 @story

@@ -34,6 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"storage", "publisher", "identity", "lightonocr_client", "render_pool"}),
+    frozenset({"manuscript"}),
     frozenset({"jobs", "ledger", "notes", "publication", "rejects"}),
     frozenset({"asking", "drawing", "completion", "patience", "reopen"}),
     frozenset({"finish"}),
@@ -45,6 +46,7 @@ FLOORS: tuple[frozenset[str], ...] = (
 WALLS: dict[str, frozenset[str]] = {
     "google.cloud.storage": frozenset({"storage"}),
     "google.cloud.pubsub_v1": frozenset({"publisher"}),
+    "google.pubsub_v1": frozenset({"publisher"}),
     "google.auth": frozenset({"identity", "storage", "publisher"}),
     "google.oauth2": frozenset({"identity"}),
     "httpx": frozenset({"identity", "lightonocr_client"}),

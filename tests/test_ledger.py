@@ -1,6 +1,5 @@
 """The books: one object a page, written once, replaced only by something better."""
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -9,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketscribe import layout, ledger, records
-from bucketscribe.errors import StorageUnavailable, UnreadablePage
+from bucketscribe.errors import StorageUnavailable
 from bucketscribe.ledger import is_better
 from bucketscribe.model import ObjectRef, PageFault, PageRecord, PageStatus
 from tests.fakes.bucket import FakeBucket
-from tests.house import House, asynchronous, story
+from tests.house import asynchronous
 
 SOURCE = ObjectRef(bucket="in", name="x/a.pdf", generation=7)
 
@@ -199,27 +198,3 @@ def test_whatever_the_order_of_writing_the_best_stands(
 def test_of_two_results_at_most_one_is_better(one: PageRecord, other: PageRecord) -> None:
     assert not (is_better(one, other) and is_better(other, one))
     assert not is_better(one, one)
-
-
-@story
-async def test_the_first_failure_ends_all_other_reads(house: House) -> None:
-    source = house.drop("a.pdf", 500).source
-    for page in range(1, 501):
-        metadata = records.page_metadata(PageRecord(page=page, status=PageStatus.OK))
-        house.outbox.put(layout.page(source, page), b"words\n", metadata=metadata)
-    found = await ledger.entries(house.outbox, source)
-    house.outbox.fail_next("body", StorageUnavailable("away"))
-    house.line.delays = 3
-    with pytest.raises(StorageUnavailable):
-        await ledger.read(found, house.give_up.finisher.output_bucket)
-    for _ in range(100):
-        await asyncio.sleep(0)
-    assert house.outbox.requests["body"] <= 2 * ledger.READERS
-
-
-@asynchronous
-async def test_a_body_that_a_stranger_has_overwritten_is_named() -> None:
-    bucket = FakeBucket()
-    bucket.put(layout.page(SOURCE, 1), b"\xff\xfe", metadata=records.page_metadata(OK))
-    with pytest.raises(UnreadablePage, match=r"00001\.md"):
-        await ledger.read(await ledger.entries(bucket, SOURCE), bucket)

@@ -6,15 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bucketscribe import patience
-from bucketscribe.ledger import Entry
 from bucketscribe.model import (
     Job,
     JobState,
-    ObjectInfo,
     ObjectRef,
     PageFault,
     PageRecord,
     PageStatus,
+    StoredPage,
     Upload,
 )
 from bucketscribe.settings import PROFILES, Settings
@@ -36,14 +35,16 @@ JOB = Job(
 )
 
 
-def entry(page: int, written: datetime, fault: str | None = None) -> Entry:
-    return Entry(
+def entry(page: int, written: datetime, fault: str | None = None) -> StoredPage:
+    return StoredPage(
         record=PageRecord(
             page=page,
             status=PageStatus.FAILED if fault else PageStatus.OK,
             error=PageFault(code=fault, message="") if fault else None,
         ),
-        info=ObjectInfo(name="", generation=1, size=0, updated_at=written),
+        object_name="",
+        object_generation=1,
+        written_at=written,
     )
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bucketscribe import layout
+from bucketscribe import layout, ledger
 from bucketscribe.errors import StorageUnavailable
 from bucketscribe.finish import End
-from bucketscribe.model import PageTask
+from bucketscribe.model import PageRecord, PageStatus, PageTask
 from tests.fakes.line import seeded
 from tests.house import House, asynchronous, build_house, story, words
 
@@ -66,6 +66,48 @@ async def test_publishing_what_stands_already_changes_nothing(house: House) -> N
     assert await house.read(task, attempt=2) is End.FINISHED
     assert [house.outbox.get(name) for name in house.outbox.listing] == before
     assert len(house.finished.messages) == 2
+
+
+@story
+async def test_no_page_is_read_again_for_what_stands_and_once_more_for_a_record_that_was_never_written(
+    house: House,
+) -> None:
+    await house.take_in(house.drop("a.pdf", 2))
+    house.post.clear()
+    first, last = house.tasks()
+    await house.read(first)
+    job = house.outbox.get(layout.job(last.source))
+    assert job
+    await house.read(last)
+    assert house.outbox.requests["body"] == 2
+    house.outbox.put(layout.job(last.source), job.data)
+    await house.read(last, attempt=2)
+    assert house.outbox.requests["body"] == 2
+    text = house.outbox.get("documents/a.pdf.md")
+    house.outbox.drop("documents/a.pdf.json")
+    house.outbox.put(layout.job(last.source), job.data)
+    await house.read(last, attempt=3)
+    assert house.outbox.requests["body"] == 4
+    assert house.outbox.get("documents/a.pdf.md") == text
+
+
+@story
+async def test_a_page_that_is_replaced_while_the_text_is_written_has_all_of_it_written_anew(
+    house: House,
+) -> None:
+    await house.take_in(house.drop("a.pdf", 3))
+    house.post.clear()
+    *others, last = house.tasks()
+    for each in others:
+        await house.read(each)
+    better = PageRecord(page=2, status=PageStatus.OK, edition=1)
+    bucket = house.outbox
+    house.line.meanwhile(
+        "body", "pages/", lambda: ledger.write(bucket, last.source, better, "another reading\n")
+    )
+    assert await house.read(last) is End.FINISHED
+    assert words(house.text()) == ["a.pdf 1", "another reading", "a.pdf 3"]
+    house.assert_published_as_it_stands()
 
 
 @story

@@ -1,6 +1,5 @@
 """What is written can be read back, fits where it stands, and adds up."""
 
-import hashlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -37,6 +36,8 @@ SCHEMA = json.loads((Path(bucketscribe.__file__).parent / "schemas" / "document-
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 
 WRITTEN = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+
+TEXT_SHA256, PAGE_SHA256 = "7e" * 32, "9a" * 32
 
 # The longest of each kind that others decide, in characters that take the most bytes.
 OWL = "\U0001f989"
@@ -104,17 +105,15 @@ def page_records(text=words, message=faults):
 @st.composite
 def documents(draw):
     job = draw(jobs)
-    drawn = draw(
-        st.lists(st.tuples(page_records(wild, wild_faults), words, st.integers(1, 2**63 - 1)), max_size=5)
-    )
+    drawn = draw(st.lists(st.tuples(page_records(wild, wild_faults), st.integers(1, 2**63 - 1)), max_size=5))
     pages = tuple(
         StoredPage(
             record=replace(record, page=number),
             object_name=layout.page(job.source, number),
             object_generation=generation,
-            markdown=body,
+            written_at=WRITTEN,
         )
-        for number, (record, body, generation) in enumerate(drawn, 1)
+        for number, (record, generation) in enumerate(drawn, 1)
     )
     return DocumentRecord(
         job=job,
@@ -148,16 +147,20 @@ def a_record(*statuses: PageStatus) -> DocumentRecord:
             ),
             object_name=layout.page(source, number),
             object_generation=number,
-            markdown=f"page {number}\n",
+            written_at=WRITTEN,
         )
         for number, status in enumerate(statuses, 1)
     )
     return DocumentRecord(job=job, status=DocumentStatus.COMPLETE, pages=pages, finished_at=NOW)
 
 
-def encoded(record: DocumentRecord, text: bytes = b"text") -> dict[str, object]:
-    spans = [(0, 0)] * len(record.pages)
-    return json.loads(records.encode_document(record, "documents/a.md", text, spans))
+def encode(record: DocumentRecord) -> bytes:
+    entries = [records.encode_entry(page, (page.record.page, 99), PAGE_SHA256) for page in record.pages]
+    return records.encode_document(record, "documents/a.md", TEXT_SHA256, entries)
+
+
+def encoded(record: DocumentRecord) -> dict[str, object]:
+    return json.loads(encode(record))
 
 
 @PROPERTY
@@ -269,15 +272,22 @@ def test_counts_add_up_always(record):
 
 def test_a_record_says_what_became_of_its_pages():
     record = a_record(PageStatus.OK, PageStatus.FAILED, PageStatus.BLANK)
-    body = encoded(record, b"whole")
+    body = encoded(record)
     assert body["counts"] == {"pages": 3, "ok": 1, "blank": 1, "text_layer": 0, "low_quality": 0, "failed": 1}
     assert body["errors"] == [{"page": 2, "code": "model_loop", "message": "it loops", "attempts": 2}]
-    assert body["text"] == {"object": "documents/a.md", "sha256": hashlib.sha256(b"whole").hexdigest()}
+    assert body["text"] == {"object": "documents/a.md", "sha256": TEXT_SHA256}
     assert body["source"]["uri"] == "gs://in/x/a.pdf"
     assert body["source"]["generation"] == "17"
-    assert [page["sha256"] for page in body["pages"]] == [
-        hashlib.sha256(f"page {number}\n".encode()).hexdigest() for number in (1, 2, 3)
+    assert [(page["page"], page["span"], page["sha256"]) for page in body["pages"]] == [
+        (number, [number, 99], PAGE_SHA256) for number in (1, 2, 3)
     ]
+
+
+@PROPERTY
+@given(documents())
+def test_a_record_of_pages_encoded_one_by_one_looks_as_if_it_were_encoded_whole(record):
+    data = encode(record)
+    assert data.decode() == json.dumps(json.loads(data), ensure_ascii=False, indent=1) + "\n"
 
 
 def test_a_document_that_could_not_be_opened_says_why_and_has_no_pages():
@@ -298,9 +308,9 @@ def test_a_revision_stands_only_beside_the_model_it_belongs_to():
     assert (engine["model"], engine["revision"]) == ("stand-in", None)
 
 
-def test_spans_must_be_one_a_page():
-    with pytest.raises(ValueError):
-        records.encode_document(a_record(PageStatus.OK), "documents/a.md", b"", [])
+def test_entries_must_be_one_a_page():
+    with pytest.raises(ValueError, match="0 entries for 1 pages"):
+        records.encode_document(a_record(PageStatus.OK), "documents/a.md", "", [])
 
 
 def published(metadata: dict[str, str]) -> ObjectInfo:
@@ -308,14 +318,16 @@ def published(metadata: dict[str, str]) -> ObjectInfo:
 
 
 def test_published_objects_carry_the_key_fields():
-    metadata = records.published_metadata(a_record(PageStatus.OK, PageStatus.FAILED), b"text")
+    metadata = records.text_metadata(a_record(PageStatus.OK, PageStatus.FAILED), "pages' hash")
     assert metadata == {
         "bucketscribe-status": "complete",
         "bucketscribe-source-generation": "17",
         "bucketscribe-pages": "2",
         "bucketscribe-failed": "1",
-        "bucketscribe-text-sha256": hashlib.sha256(b"text").hexdigest(),
-        "bucketscribe-reading": metadata["bucketscribe-reading"],
+        "bucketscribe-reading": "pages' hash",
+    }
+    assert records.record_metadata(metadata, TEXT_SHA256) == metadata | {
+        "bucketscribe-text-sha256": TEXT_SHA256
     }
     assert records.published_generation(published(metadata)) == 17
 
@@ -330,11 +342,11 @@ def test_what_does_not_stand_was_made_of_no_generation():
     assert records.published_generation(published({})) == 0
 
 
-def test_a_publication_is_the_same_only_with_the_same_source_text_and_status():
-    metadata = records.published_metadata(a_record(PageStatus.OK), b"text")
+def test_a_publication_is_the_same_only_with_the_same_source_reading_and_status():
+    metadata = records.text_metadata(a_record(PageStatus.OK), "pages' hash")
     assert records.is_same_publication(published(metadata), metadata)
     assert not records.is_same_publication(None, metadata)
     assert not records.is_same_publication(published({}), metadata)
-    for key in ("status", "source-generation", "text-sha256", "reading"):
+    for key in ("status", "source-generation", "reading"):
         other = metadata | {f"bucketscribe-{key}": "other"}
         assert not records.is_same_publication(published(other), metadata)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bucketscribe import ledger
+from bucketscribe import manuscript
 from bucketscribe.finish import End
 from bucketscribe.model import PageTask
 from tests.fakes.line import seeded
@@ -83,7 +83,7 @@ def test_pages_side_by_side_cost_no_more_and_assembling_takes_a_bounded_share(tm
     asyncio.run(live(house, 1_000, at_random, 96))
     spent = cost(house, 1_000)
     assert spent["total"] <= 5.5, spent
-    assert house.line.busiest["body"] <= ledger.READERS
+    assert house.line.busiest["body"] <= manuscript.READERS
     house.check_books()
 
 

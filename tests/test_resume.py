@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bucketscribe import layout, ledger, patience, records, resume
+from bucketscribe import layout, ledger, manuscript, patience, records, resume
 from bucketscribe.errors import PublishFailed, StorageUnavailable
 from bucketscribe.fan_out import FannedOut
 from bucketscribe.finish import End
@@ -676,7 +676,7 @@ async def test_long_documents_are_finished_one_at_a_time(house: House) -> None:
     house.line.delays = 3
     house.line.busiest.clear()
     assert await house.sweep() == {Swept.ENDED: 4}
-    assert house.line.busiest["body"] <= ledger.READERS
+    assert house.line.busiest["body"] <= manuscript.READERS
 
 
 @story

@@ -1,11 +1,14 @@
 """What the wall to Cloud Storage makes of trouble: a scripted server stands where the real one would."""
 
 import asyncio
+import base64
 import http.client
 import json
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +18,7 @@ import google.api_core.exceptions
 import google.auth.exceptions
 import google.cloud.storage.exceptions
 import google.cloud.storage.retry
+import google_crc32c
 import pytest
 import requests.exceptions
 import urllib3.exceptions
@@ -25,6 +29,8 @@ from infra.local import bucket_server
 from tests.fakes.bucket_server import serving_buckets
 
 T = TypeVar("T")
+
+MIB = 1 << 20
 
 # What the modules define beside the errors of a call: for other transports, the transfer manager and proxies.
 NOT_OF_A_CALL = {
@@ -53,7 +59,10 @@ def scripted_server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterato
 
         def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
 
-        do_GET = do_POST = do_DELETE = answer  # noqa: N815
+        def serve(self) -> None:
+            answer(self)
+
+        do_GET = do_POST = do_PUT = do_DELETE = serve  # noqa: N815
 
     server = _Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -94,11 +103,24 @@ def write(bucket: storage.CloudBucket, data: bytes = b"text") -> int:
     return run(bucket.write("a", data, content_type="text/plain", if_generation=0, metadata={"page": "{}"}))
 
 
+async def parts(mebibytes: int) -> AsyncIterator[bytes]:
+    for number in range(mebibytes):
+        yield bytes([number]) * MIB
+
+
+def upload(bucket: storage.CloudBucket, mebibytes: int) -> int:
+    metadata = {"page": "{}"}
+    return run(
+        bucket.upload("a", parts(mebibytes), content_type="text/plain", if_generation=0, metadata=metadata)
+    )
+
+
 CALLS: dict[str, Callable[[storage.CloudBucket, Path], Coroutine[Any, Any, object]]] = {
     "look": lambda bucket, path: bucket.look("a"),
     "read": lambda bucket, path: bucket.read("a"),
     "body": lambda bucket, path: bucket.body("a", 1),
     "write": lambda bucket, path: bucket.write("a", b"x", content_type="text/plain", if_generation=0),
+    "upload": lambda bucket, path: bucket.upload("a", parts(9), content_type="text/plain", if_generation=0),
     "delete": lambda bucket, path: bucket.delete("a"),
     "names": lambda bucket, path: bucket.names(""),
     "infos": lambda bucket, path: bucket.infos(""),
@@ -256,6 +278,158 @@ def test_a_plain_412_costs_no_second_request(monkeypatch: pytest.MonkeyPatch) ->
     ):
         write(bucket)
     assert seen == ["POST"]
+
+
+@dataclass
+class UploadServer:
+    """Takes uploads in chunks as Cloud Storage does. `script` has what becomes of its first requests for
+    bytes: "503", "412", "lost" (done, and no answer given), "half" (a half of them kept) or "none" of them.
+    """
+
+    script: list[str] = field(default_factory=list)
+    data: bytearray = field(default_factory=bytearray)
+    seen: list[str] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+    complete: bool = False
+
+    def __call__(self, handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("content-length") or 0))
+        self.seen.append(handler.command)
+        if handler.command == "POST":
+            assert "ifGenerationMatch=0" in handler.path
+            self.metadata = json.loads(body)["metadata"]
+            self._answer(handler, 200, ("location", f"http://{handler.headers['host']}/upload?upload_id=1"))
+        elif handler.command == "GET":
+            self._answer(handler, 200, body=self._object())
+        else:
+            self._take(handler, body, self.script.pop(0) if self.script else "")
+
+    def _take(self, handler: BaseHTTPRequestHandler, body: bytes, fate: str) -> None:
+        if fate in ("503", "412"):
+            self._answer(handler, int(fate))
+            return
+        if fate == "none":
+            self._answer(handler, 308, ("range", f"bytes=0-{self._sum()[0] - 1}"))
+            return
+        span, _, total = handler.headers["content-range"].removeprefix("bytes ").partition("/")
+        start = int(span.partition("-")[0]) if span != "*" else self._sum()[0]
+        size = self._keep(start, body[: len(body) // 2] if fate == "half" else body)
+        self.complete = total == str(size)
+        if fate == "lost":
+            handler.close_connection = True
+        elif self.complete:
+            self._answer(handler, 200, body=self._object())
+        else:
+            self._answer(handler, 308, ("range", f"bytes=0-{size - 1}"))
+
+    def _keep(self, start: int, body: bytes) -> int:
+        self.data[start:] = body
+        return len(self.data)
+
+    def _sum(self) -> tuple[int, int]:
+        return len(self.data), google_crc32c.value(bytes(self.data))
+
+    def _object(self) -> bytes:
+        size, checksum = self._sum()
+        crc32c = base64.b64encode(checksum.to_bytes(4, "big")).decode()
+        found = {"name": "a", "generation": "7", "size": str(size), "crc32c": crc32c}
+        return json.dumps(found | {"metadata": self.metadata, "updated": "2026-11-01T12:00:00Z"}).encode()
+
+    def _answer(
+        self, handler: BaseHTTPRequestHandler, status: int, *headers: tuple[str, str], body: bytes = b"{}"
+    ) -> None:
+        handler.send_response(status)
+        for header in (*headers, ("content-length", str(len(body)))):
+            handler.send_header(*header)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+
+@pytest.mark.parametrize(
+    ("mebibytes", "script", "requests"),
+    [
+        (9, [], 2),
+        (16, [], 3),
+        (40, [], 6),
+        (20, ["", "503"], 4),
+        (20, ["", "lost"], 4),
+        (20, ["", "half"], 4),
+        (20, ["half", "half", "half"], 5),
+        (20, ["", "", "lost"], 4),
+    ],
+)
+def test_chunks_arrive_whole_whatever_becomes_of_them(
+    monkeypatch: pytest.MonkeyPatch, mebibytes: int, script: list[str], requests: int
+) -> None:
+    server = UploadServer(script=script)
+    with scripted_server(server) as port, bucket_at(port, monkeypatch) as bucket:
+        assert upload(bucket, mebibytes) == 7
+    assert server.complete
+    assert server.data == b"".join(bytes([number]) * MIB for number in range(mebibytes))
+    assert server.seen == ["POST"] + ["PUT"] * requests
+
+
+@pytest.mark.parametrize("script", [["412"], ["", "412"], ["", "", "412"]])
+def test_a_412_at_any_chunk_is_a_conflict(monkeypatch: pytest.MonkeyPatch, script: list[str]) -> None:
+    server = UploadServer(script=[*script])
+    with (
+        scripted_server(server) as port,
+        bucket_at(port, monkeypatch) as bucket,
+        pytest.raises(WriteConflict),
+    ):
+        upload(bucket, 20)
+    assert server.seen == ["POST"] + ["PUT"] * len(script)
+
+
+def test_a_server_that_keeps_nothing_of_a_chunk_is_not_asked_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = UploadServer(script=["", *["none"] * 9])
+    with (
+        scripted_server(server) as port,
+        bucket_at(port, monkeypatch) as bucket,
+        pytest.raises(StorageUnavailable, match="kept nothing of a chunk"),
+    ):
+        upload(bucket, 20)
+    assert server.seen == ["POST", "PUT", "PUT"]
+
+
+def test_a_412_after_a_lost_answer_to_the_last_chunk_is_our_own_upload(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = UploadServer(script=["", "", "lost", "412"])
+    with scripted_server(server) as port, bucket_at(port, monkeypatch) as bucket:
+        assert upload(bucket, 20) == 7
+    assert server.seen == ["POST", "PUT", "PUT", "PUT", "PUT", "GET"]
+
+
+class ForgetfulServer(UploadServer):
+    """Counts and checks the bytes, and keeps none."""
+
+    size = 0
+    checksum = 0
+
+    def _keep(self, start: int, body: bytes) -> int:
+        self.size = start + len(body)
+        self.checksum = google_crc32c.extend(self.checksum, body)
+        return self.size
+
+    def _sum(self) -> tuple[int, int]:
+        return self.size, self.checksum
+
+
+def test_an_upload_in_parts_holds_a_few_chunks_whatever_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the server holds of a request is counted too: it is in this process."""
+    peaks = []
+    for mebibytes in (24, 96):
+        with scripted_server(ForgetfulServer()) as port, bucket_at(port, monkeypatch) as bucket:
+            tracemalloc.start()
+            try:
+                upload(bucket, mebibytes)
+                peaks.append(tracemalloc.get_traced_memory()[1] / MIB)
+            finally:
+                tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 4, peaks
 
 
 def test_a_look_costs_one_request_and_nothing_in_the_background(

@@ -12,6 +12,7 @@
                completion       is anything missing? at a constant number of requests a page
                reopen           a page that ended late: its document is published again
                patience         how long may a job stand still? pauses that grow
+    the copy   manuscript       a document's text on its way out: pages read ahead, joined, measured, let go
     the books  jobs             one object a document in flight, replaced by its generation
                ledger           page objects: written once, replaced only by better ones
                publication      a finished document put before its readers: text, record, event

@@ -21,6 +21,7 @@
     ├── OutOfTime                   no time is left for a model call: refused, asked again later
     ├── RedoRefused                 there is nothing to redo, or nothing to redo it from
     ├── WriteConflict               somebody else wrote first (412)
+    │   └── PageReplaced            a page's object is another one than was listed: list again
     ├── Unreadable                  a stranger has written where ours should stand: it is to be deleted
     │   └── UnreadableJob, UnreadablePage
     └── CloudError                  another try may help
@@ -166,6 +167,10 @@ class RedoRefused(BucketscribeError):
 
 class WriteConflict(BucketscribeError):
     code = "write_conflict"
+
+
+class PageReplaced(WriteConflict):
+    code = "page_replaced"
 
 
 class Unreadable(BucketscribeError):

@@ -33,6 +33,10 @@ from bucketscribe.warm_up import WarmUp
 
 MIB = 1024 * 1024
 
+# What one request to Pub/Sub takes. The next batch is made when this one is stored: so a document of any
+# length takes the memory of a batch, and never the loop for longer.
+BATCH_TASKS = 1000
+
 
 class FannedOut(StrEnum):
     """What became of an upload."""
@@ -233,11 +237,13 @@ async def _plan(opened: OpenJob, facts: DocumentFacts, house: FanOut) -> OpenJob
 
 
 async def _publish(opened: OpenJob, numbers: Sequence[int], house: FanOut) -> None:
-    """Publish the tasks of these pages; then the job may say that all are out."""
-    now = house.finisher.clock.now()
-    tasks = [task_of(opened.job, page, house.settings, now) for page in numbers]
+    """Publish the tasks of these pages, a batch at a time; then the job may say that all are out."""
     express = lane_of(opened.job, house.settings) is Lane.EXPRESS
-    await (house.express if express else house.bulk).publish([task_message(task) for task in tasks])
+    topic = house.express if express else house.bulk
+    for start in range(0, len(numbers), BATCH_TASKS):
+        now, batch = house.finisher.clock.now(), numbers[start : start + BATCH_TASKS]
+        tasks = (task_of(opened.job, page, house.settings, now) for page in batch)
+        await topic.publish([task_message(task) for task in tasks])
     if opened.job.state is not JobState.PUBLISHED:
         await _mark_published(opened, house)
 

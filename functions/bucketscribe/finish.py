@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from bucketscribe import completion, jobs, layout, ledger, markdown, publication, records
+from bucketscribe import completion, jobs, layout, ledger, publication, records
 from bucketscribe.completion import MissingPages, Redone
 from bucketscribe.errors import (
     BucketscribeError,
@@ -25,7 +25,6 @@ from bucketscribe.errors import (
     WriteConflict,
 )
 from bucketscribe.jobs import OpenJob
-from bucketscribe.ledger import Entry
 from bucketscribe.logs import Severity, log
 from bucketscribe.model import (
     DocumentRecord,
@@ -138,7 +137,7 @@ def _forget_tail(source: ObjectRef, tail: "asyncio.Task[End]", finisher: Finishe
 
 async def _finish(source: ObjectRef, finisher: Finisher) -> End:
     """Publish until the job that was read before the pages were is also the one that is closed."""
-    published: list[Entry] | None = None
+    published: list[StoredPage] | None = None
     while True:
         opened = await jobs.read(source, finisher.output_bucket)
         if opened is None:
@@ -153,7 +152,7 @@ async def _finish(source: ObjectRef, finisher: Finisher) -> End:
             return End.WAITING
         if found != published:
             try:
-                end = await _assemble(job, found[: job.pages], standing, finisher)
+                end = await _publish(_record(job, found[: job.pages], finisher), standing, finisher)
             except WriteConflict:
                 continue
             if end is not End.FINISHED:
@@ -161,14 +160,6 @@ async def _finish(source: ObjectRef, finisher: Finisher) -> End:
             published = found
         await clear_up(source, finisher)
         await jobs.close(opened, finisher.output_bucket)
-
-
-async def _assemble(job: Job, found: Sequence[Entry], standing: Standing, finisher: Finisher) -> End:
-    record = await _record(job, found, finisher)
-    assembled = await asyncio.to_thread(
-        markdown.assemble, [(page.record, page.markdown) for page in record.pages]
-    )
-    return await _publish(record, assembled.text, assembled.spans, standing, finisher)
 
 
 async def fail(opened: OpenJob, error: DocumentError, finisher: Finisher) -> End:
@@ -183,11 +174,10 @@ async def fail(opened: OpenJob, error: DocumentError, finisher: Finisher) -> End
         finished_at=finisher.clock.now(),
         fault=PageFault(code=error.code, message=str(error)),
     )
-    text = markdown.clean(f"This document could not be read ({error.code}): {error}")
     while True:
         standing = await publication.look(job.source, finisher.output_bucket)
         with contextlib.suppress(WriteConflict):
-            end = await _publish(record, text, (), standing, finisher)
+            end = await _publish(record, standing, finisher)
             if end is End.FINISHED:
                 await clear_up(job.source, finisher)
                 await jobs.close(opened, finisher.output_bucket)
@@ -268,19 +258,11 @@ async def has_lost_its_source(source: ObjectRef, finisher: Finisher) -> bool:
     return await finisher.input_bucket.look(source.name) is None
 
 
-async def _publish(
-    record: DocumentRecord,
-    text: str,
-    spans: Sequence[tuple[int, int]],
-    standing: Standing,
-    finisher: Finisher,
-) -> End:
+async def _publish(record: DocumentRecord, standing: Standing, finisher: Finisher) -> End:
     source = record.job.source
     try:
         await publication.publish(
             record,
-            text,
-            spans,
             standing=standing,
             input_bucket=finisher.input_bucket,
             output_bucket=finisher.output_bucket,
@@ -317,11 +299,13 @@ def _remember(job: Job, missing: Sequence[int], finisher: Finisher) -> None:
         finisher.missing.remember(job.source, max(missing))
 
 
-async def _record(job: Job, entries: Sequence[Entry], finisher: Finisher) -> DocumentRecord:
+def _record(job: Job, pages: Sequence[StoredPage], finisher: Finisher) -> DocumentRecord:
     """Put the document's account together, and check that it adds up."""
-    pages = await ledger.read(entries, finisher.output_bucket)
-    record = DocumentRecord(job=job, status=_status(pages), pages=pages, finished_at=finisher.clock.now())
-    if sum(records.counts(record)[status] for status in PageStatus) != job.pages:
+    record = DocumentRecord(
+        job=job, status=_status(pages), pages=tuple(pages), finished_at=finisher.clock.now()
+    )
+    counts = records.counts(record)
+    if sum(counts[status] for status in PageStatus) != job.pages:
         raise BucketscribeError(
             f"the pages of {job.source} do not add up to {job.pages}: it is not published"
         )

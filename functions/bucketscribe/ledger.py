@@ -5,10 +5,10 @@ the same edition. Reading the prefix back is reading the ledger.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bucketscribe import layout, records
-from bucketscribe.errors import UnreadablePage, WriteConflict
+from bucketscribe.errors import WriteConflict
 from bucketscribe.model import (
     LATE,
     REDO_FAILED,
@@ -22,16 +22,8 @@ from bucketscribe.model import (
 )
 from bucketscribe.ports import Bucket
 
-# Bodies read at once for one document: a small share of the connections, so that nobody starves.
-READERS = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A page object as a listing shows it."""
-
-    record: PageRecord
-    info: ObjectInfo
+# Decoding a page's record takes 10 us: so many are done in place, more on a thread.
+FEW_PAGES = 500
 
 
 async def look(bucket: Bucket, source: ObjectRef, page: int) -> PageRecord | None:
@@ -93,50 +85,28 @@ def _kept(standing: PageRecord, failed: PageRecord) -> PageRecord:
     return replace(standing, edition=failed.edition, flags=(*flags, REDO_FAILED))
 
 
-async def entries(bucket: Bucket, source: ObjectRef) -> list[Entry]:
+async def entries(bucket: Bucket, source: ObjectRef) -> list[StoredPage]:
     """List a document's ended pages, in order. One request for every 1,000 pages."""
+    infos = await bucket.infos(layout.pages_prefix(source))
+    if len(infos) <= FEW_PAGES:
+        return _entries(source, infos)
+    return await asyncio.to_thread(_entries, source, infos)
+
+
+def _entries(source: ObjectRef, infos: Sequence[ObjectInfo]) -> list[StoredPage]:
     found = []
-    for info in await bucket.infos(layout.pages_prefix(source)):
+    for info in infos:
         number = layout.page_of(source, info.name)
         record = records.page_record(info.metadata)
         if number and record and record.page == number:
-            found.append(Entry(record=record, info=info))
+            page = StoredPage(
+                record=record,
+                object_name=info.name,
+                object_generation=info.generation,
+                written_at=info.updated_at,
+            )
+            found.append(page)
     return found
-
-
-async def read(entries: Sequence[Entry], bucket: Bucket) -> tuple[StoredPage, ...]:
-    """Read the pages' bodies, each of the generation that was listed, a request a page.
-
-    The first failure ends the others. Raises WriteConflict when one was replaced meanwhile: then the ledger
-    is to be listed again; UnreadablePage when a stranger has written one.
-    """
-    share = asyncio.Semaphore(READERS)
-
-    async def page(entry: Entry) -> StoredPage:
-        async with share:
-            data = await bucket.body(entry.info.name, entry.info.generation)
-        if data is None:
-            raise WriteConflict(f"page {entry.record.page} was replaced while it was read")
-        return StoredPage(
-            record=entry.record,
-            object_name=entry.info.name,
-            object_generation=entry.info.generation,
-            markdown=_text(entry, data),
-        )
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            pages = [group.create_task(page(entry)) for entry in entries]
-    except ExceptionGroup as group_of_errors:
-        raise group_of_errors.exceptions[0] from None
-    return tuple(each.result() for each in pages)
-
-
-def _text(entry: Entry, body: bytes) -> str:
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise UnreadablePage(f"{entry.info.name} is not UTF-8: delete it, and its page is missing") from error
 
 
 def is_better(new: PageRecord, standing: PageRecord) -> bool:
@@ -146,8 +116,8 @@ def is_better(new: PageRecord, standing: PageRecord) -> bool:
     return new.rank < standing.rank
 
 
-def outstanding(job: Job, found: Sequence[Entry]) -> list[int]:
+def outstanding(job: Job, found: Sequence[StoredPage]) -> list[int]:
     """List the pages of a planned job that have not ended yet, in the edition that is asked for, in order."""
-    ended = {entry.record.page: entry.record.edition for entry in found}
+    ended = {each.record.page: each.record.edition for each in found}
     pages = range(1, (job.pages or 0) + 1)
     return [page for page in pages if page not in ended or ended[page] < job.edition_of(page)]

@@ -7,8 +7,6 @@ cut down to table markup, and nothing in it can pass for a page marker: a marker
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from bucketscribe.containment import contain
@@ -28,14 +26,6 @@ _TABLE_TAG = (
     r"(?:\s+(?:colspan|rowspan)=(?:\d{1,4}|\"\d{1,4}\"))*\s*/?>"
 )
 _TAG_START = re.compile(rf"({_TABLE_TAG})|<(?=[a-z/!?])", re.IGNORECASE | re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assembled:
-    """A document's whole text, and where each page's lies in it: [start, end) in code points."""
-
-    text: str
-    spans: tuple[tuple[int, int], ...]
 
 
 def clean(text: str) -> str:
@@ -58,6 +48,11 @@ def failed_body(page: int, code: str) -> str:
     return f"> [page {page} could not be read: {code}]\n"
 
 
+def failed_document(code: str, message: str) -> str:
+    """Write the one sentence that stands for a document that could not be opened."""
+    return clean(f"This document could not be read ({code}): {message}")
+
+
 def marker(record: PageRecord, pages: int) -> str:
     """Write a page's marker line, without its newline."""
     shown = quote((record.label or "")[:LABEL_LIMIT], safe="", errors="replace")
@@ -65,22 +60,15 @@ def marker(record: PageRecord, pages: int) -> str:
     return f'<!-- page {record.page} of {pages}{label} status="{record.status}" -->'
 
 
-def assemble(pages: Sequence[tuple[PageRecord, str]]) -> Assembled:
-    """Join the pages' bodies, in order, each under its marker; an empty line parts one from the next."""
-    parts: list[str] = []
-    spans: list[tuple[int, int]] = []
-    position = 0
-    for record, body in pages:
-        head = ("\n" if parts else "") + marker(record, len(pages)) + "\n"
-        start = position + len(head)
-        position = start + len(body)
-        spans.append((start, position))
-        parts += (head, body)
-    return Assembled(text="".join(parts), spans=tuple(spans))
+def head(record: PageRecord, pages: int) -> str:
+    """Write what stands before a page's body in its document: an empty line, if it is not the first page,
+    and its marker. A document's text is each page's head and body, in order, and nothing else.
+    """
+    return ("\n" if record.page > 1 else "") + marker(record, pages) + "\n"
 
 
 def split(text: str) -> list[str]:
-    """Take a document's text apart into its pages' bodies again: the inverse of `assemble`.
+    """Take a document's text apart into its pages' bodies again.
 
     A text without markers, a document's that could not be opened, has no pages.
     """

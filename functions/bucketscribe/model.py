@@ -282,29 +282,23 @@ class PageNote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPage:
-    """A page as it lies in the output bucket: its record, its text, and which object holds it."""
+    """A page as a listing of the output bucket shows it: its record, which object holds it, since when."""
 
     record: PageRecord
     object_name: str
     object_generation: int
-    markdown: str
+    written_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentRecord:
-    """The whole account of a document. A document that could not be opened has
-    no pages, only a `fault`.
-    """
+    """The whole account of a document. One that could not be opened has no pages, only a `fault`."""
 
     job: Job
     status: DocumentStatus
     pages: tuple[StoredPage, ...]
     finished_at: datetime
     fault: PageFault | None = None
-
-    def count(self, status: PageStatus) -> int:
-        """Tell how many pages ended so."""
-        return sum(page.record.status is status for page in self.pages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bucketscribe.ledger import Entry
-from bucketscribe.model import Job, JobState, Lane, PageStatus
+from bucketscribe.model import Job, JobState, Lane, PageStatus, StoredPage
 
 # Whoever was at work on a job then is not any more: a function lives for 540 s, a delivery for 600, and the
 # longest pause before the next one is another 600.
@@ -46,17 +45,17 @@ def stood_since(job: Job) -> datetime:
     return max(job.begun_at, job.planned_at or job.begun_at, *job.resumed_at)
 
 
-def moved_at(job: Job, found: Sequence[Entry], *, overdue: bool) -> datetime:
+def moved_at(job: Job, found: Sequence[StoredPage], *, overdue: bool) -> datetime:
     """Tell when the job or one of its pages last came further; a page that was given up is no progress.
 
     In an overdue job every failed page may have been: those given up carry their own last fault, if any.
     """
-    ended = [entry.info.updated_at for entry in found if not (overdue and _is_failed(entry))]
+    ended = [page.written_at for page in found if not (overdue and _is_failed(page))]
     return max([stood_since(job), *ended])
 
 
-def _is_failed(entry: Entry) -> bool:
-    return entry.record.status is PageStatus.FAILED
+def _is_failed(page: StoredPage) -> bool:
+    return page.record.status is PageStatus.FAILED
 
 
 def may_resume(job: Job, *, overdue: bool) -> bool:

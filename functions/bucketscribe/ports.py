@@ -4,7 +4,7 @@ The walls (`storage`, `publisher`, `lightonocr_client`, `render_pool`) implement
 likewise; both pass the same contract tests. All coroutines; nothing here blocks the loop.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -47,6 +47,21 @@ class Bucket(Protocol):
         """Write when the live generation is `if_generation` (0: when there is none); return the new one.
 
         Raises WriteConflict when it is another one: nothing was changed.
+        """
+
+    async def upload(
+        self,
+        name: str,
+        parts: AsyncIterable[bytes],
+        *,
+        content_type: str,
+        if_generation: int,
+        metadata: Mapping[str, str] | None = None,
+    ) -> int:
+        """Write what the parts make together, as `write` does, without ever holding all of it.
+
+        The object stands when all has come, or not at all: what the parts raise is raised, and nothing was
+        changed.
         """
 
     async def delete(self, name: str, *, if_generation: int | None = None) -> None:

@@ -6,11 +6,13 @@ stands in the end, whatever the order of their finishing.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from bucketscribe import layout, records
-from bucketscribe.errors import Superseded, WriteConflict
+from bucketscribe.errors import PageReplaced, Superseded, WriteConflict
+from bucketscribe.manuscript import Manuscript
 from bucketscribe.messages import finished_message
 from bucketscribe.model import DocumentRecord, Message, ObjectInfo, ObjectRef
 from bucketscribe.ports import Bucket
@@ -26,12 +28,44 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """One of the two, as it shall be, and as it was seen."""
+    """One of the two: as it was seen, and how it is written over the generation seen."""
 
-    name: str
-    data: bytes
-    content_type: str
     seen: ObjectInfo | None
+    write: Callable[[int], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Edition:
+    """A document as it is published: its account, its text, and what both objects say of themselves."""
+
+    record: DocumentRecord
+    manuscript: Manuscript
+    metadata: Mapping[str, str]
+    bucket: Bucket
+
+    async def write_text(self, if_generation: int) -> None:
+        async with aclosing(self.manuscript.parts()) as parts:
+            await self.bucket.upload(
+                layout.document_text(self.record.job.source.name),
+                parts,
+                content_type=records.MARKDOWN,
+                metadata=self.metadata,
+                if_generation=if_generation,
+            )
+
+    async def write_record(self, if_generation: int) -> None:
+        name = self.record.job.source.name
+        account = await self.manuscript.account()
+        data = await asyncio.to_thread(
+            records.encode_document, self.record, layout.document_text(name), account.sha256, account.entries
+        )
+        await self.bucket.write(
+            layout.document_record(name),
+            data,
+            content_type=records.JSON,
+            metadata=records.record_metadata(self.metadata, account.sha256),
+            if_generation=if_generation,
+        )
 
 
 async def look(source: ObjectRef, bucket: Bucket) -> Standing:
@@ -44,42 +78,35 @@ async def look(source: ObjectRef, bucket: Bucket) -> Standing:
 
 async def publish(
     record: DocumentRecord,
-    text: str,
-    spans: Sequence[tuple[int, int]],
     *,
     standing: Standing,
     input_bucket: Bucket,
     output_bucket: Bucket,
 ) -> None:
-    """Write documents/NAME.md and documents/NAME.json; writing what stands already changes nothing.
+    """Write documents/NAME.md and documents/NAME.json; what stands already is left, and no page read for it.
 
     `standing` was seen before the ledger was read. Raises WriteConflict when somebody has published another
-    reading of the same version since: then the ledger is to be read again. Raises Superseded when a newer
-    version of the source is live or published, StorageUnavailable.
+    reading of the same version since, or replaced a page: then the ledger is to be read again. Raises
+    Superseded when a newer version of the source is live or published, StorageUnavailable.
     """
     source = record.job.source
-    data, body, metadata = await asyncio.to_thread(_encode, record, text, spans)
+    manuscript = Manuscript(record, output_bucket)
+    metadata = records.text_metadata(record, await manuscript.reading())
+    edition = _Edition(record=record, manuscript=manuscript, metadata=metadata, bucket=output_bucket)
     while True:
         await _refuse_if_superseded(source, standing, input_bucket)
         try:
-            for part in _parts(source, data, body, standing):
+            for part in _parts(edition, standing):
                 if not records.is_same_publication(part.seen, metadata):
-                    await _replace(output_bucket, part, metadata)
+                    await part.write(part.seen.generation if part.seen else 0)
+        except PageReplaced:
+            raise
         except WriteConflict:
             seen, standing = standing, await look(source, output_bucket)
             if _has_other_reading(source, seen, standing, metadata):
                 raise
         else:
             return
-
-
-def _encode(
-    record: DocumentRecord, text: str, spans: Sequence[tuple[int, int]]
-) -> tuple[bytes, bytes, dict[str, str]]:
-    """Encode text, record and metadata; half a second for 10,000 pages, so not on the loop."""
-    data = text.encode()
-    body = records.encode_document(record, layout.document_text(record.job.source.name), data, spans)
-    return data, body, records.published_metadata(record, data)
 
 
 def event(record: DocumentRecord) -> Message:
@@ -100,30 +127,11 @@ async def _refuse_if_superseded(source: ObjectRef, standing: Standing, input_buc
         raise Superseded(f"a newer version than {source} is in the input bucket")
 
 
-def _parts(source: ObjectRef, text: bytes, record: bytes, standing: Standing) -> tuple[_Part, _Part]:
+def _parts(edition: _Edition, standing: Standing) -> tuple[_Part, _Part]:
+    """Give text and record in the order in which they are written: the record tells of a text that stands."""
     return (
-        _Part(
-            name=layout.document_text(source.name),
-            data=text,
-            content_type=records.MARKDOWN,
-            seen=standing.text,
-        ),
-        _Part(
-            name=layout.document_record(source.name),
-            data=record,
-            content_type=records.JSON,
-            seen=standing.record,
-        ),
-    )
-
-
-async def _replace(bucket: Bucket, part: _Part, metadata: Mapping[str, str]) -> None:
-    await bucket.write(
-        part.name,
-        part.data,
-        content_type=part.content_type,
-        metadata=metadata,
-        if_generation=part.seen.generation if part.seen else 0,
+        _Part(seen=standing.text, write=edition.write_text),
+        _Part(seen=standing.record, write=edition.write_record),
     )
 
 

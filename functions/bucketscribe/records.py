@@ -5,9 +5,9 @@ The document record is a published contract: `bucketscribe.document/1`, additive
 `schemas/document-1.json` beside this file.
 """
 
-import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -51,6 +51,9 @@ _PAGES_LIMIT = 99_999
 
 # What decoding raises over anything that was not encoded here.
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+
+# A string cannot hold this: its quotes would be escaped.
+_NO_PAGES = b'"pages": []'
 
 _GENERATION = re.compile(r"[0-9]{1,20}")
 
@@ -113,25 +116,27 @@ def page_record(metadata: Mapping[str, str]) -> PageRecord | None:
 
 def counts(record: DocumentRecord) -> dict[str, int]:
     """Count pages by how they ended; ok + blank + text_layer + low_quality + failed = pages, always."""
-    return {"pages": len(record.pages)} | {status.value: record.count(status) for status in PageStatus}
+    ended = Counter(page.record.status for page in record.pages)
+    return {"pages": len(record.pages)} | {status.value: ended[status] for status in PageStatus}
 
 
-def published_metadata(record: DocumentRecord, text: bytes) -> dict[str, str]:
-    """Give the key fields that both published objects carry, for consumers that filter without reading."""
+def text_metadata(record: DocumentRecord, reading: str) -> dict[str, str]:
+    """Give the key fields that both published objects carry, for consumers that filter without reading, and
+    what they were made of.
+    """
+    ended = counts(record)
     return {
         _STATUS_KEY: record.status.value,
         _GENERATION_KEY: str(record.job.source.generation),
-        "bucketscribe-pages": str(len(record.pages)),
-        "bucketscribe-failed": str(record.count(PageStatus.FAILED)),
-        _TEXT_KEY: hashlib.sha256(text).hexdigest(),
-        _READING_KEY: _reading(record),
+        "bucketscribe-pages": str(ended["pages"]),
+        "bucketscribe-failed": str(ended[PageStatus.FAILED.value]),
+        _READING_KEY: reading,
     }
 
 
-def _reading(record: DocumentRecord) -> str:
-    """Hash the page objects that a record was made of: another hash means that a page was replaced."""
-    read = [(page.object_name, page.object_generation) for page in record.pages]
-    return hashlib.sha256(json.dumps(read).encode()).hexdigest()
+def record_metadata(text_metadata: Mapping[str, str], sha256: str) -> dict[str, str]:
+    """Give the record's metadata: the text's, and its hash, which nobody knows while it is written."""
+    return {**text_metadata, _TEXT_KEY: sha256}
 
 
 def published_generation(info: ObjectInfo | None) -> int:
@@ -141,23 +146,29 @@ def published_generation(info: ObjectInfo | None) -> int:
 
 
 def is_same_publication(info: ObjectInfo | None, metadata: Mapping[str, str]) -> bool:
-    """Tell whether a published object already says what `metadata` would: same source, pages and text."""
-    keys = (_GENERATION_KEY, _READING_KEY, _TEXT_KEY, _STATUS_KEY)
+    """Tell whether a published object already says what `metadata` would: same source, reading and status."""
+    keys = (_GENERATION_KEY, _READING_KEY, _STATUS_KEY)
     return info is not None and all(info.metadata.get(key) == metadata[key] for key in keys)
 
 
 def encode_document(
-    record: DocumentRecord, text_name: str, text: bytes, spans: Sequence[tuple[int, int]]
+    record: DocumentRecord, text_name: str, text_sha256: str, entries: Sequence[bytes]
 ) -> bytes:
-    """Encode documents/NAME.json: `text` is documents/NAME.md as published, `spans` where its pages lie."""
+    """Encode documents/NAME.json, with each page's entry as `encode_entry` made it.
+
+    The pages are encoded one by one while their bodies go by, and only set in here: as values they would take
+    several times their bytes. Raises ValueError when there is not one entry a page.
+    """
+    if len(entries) != len(record.pages):
+        raise ValueError(f"{len(entries)} entries for {len(record.pages)} pages")
     body = {
         "schema": SCHEMA,
         "status": record.status.value,
         "source": _source(record.job),
-        "text": {"object": text_name, "sha256": hashlib.sha256(text).hexdigest()},
+        "text": {"object": text_name, "sha256": text_sha256},
         "engine": _engine(record),
         "counts": counts(record),
-        "pages": [_page(page, span) for page, span in zip(record.pages, spans, strict=True)],
+        "pages": [],
         "errors": _errors(record),
         "usage": {
             "prompt_tokens": sum(page.record.prompt_tokens for page in record.pages),
@@ -171,7 +182,10 @@ def encode_document(
             "finished": record.finished_at.isoformat(),
         },
     }
-    return _utf8(body, indent=1) + b"\n"
+    before, pages, after = _indented(body).partition(_NO_PAGES)
+    if entries:
+        pages = b'"pages": [\n  ' + b",\n  ".join(entries) + b"\n ]"
+    return before + pages + after + b"\n"
 
 
 def _source(job: Job) -> dict[str, object]:
@@ -203,7 +217,12 @@ def _engine(record: DocumentRecord) -> dict[str, object]:
     }
 
 
-def _page(page: StoredPage, span: tuple[int, int]) -> dict[str, object]:
+def encode_entry(page: StoredPage, span: tuple[int, int], sha256: str) -> bytes:
+    """Encode a page's entry in the document record, indented as it stands there."""
+    return _indented(_page(page, span, sha256)).replace(b"\n", b"\n  ")
+
+
+def _page(page: StoredPage, span: tuple[int, int], sha256: str) -> dict[str, object]:
     record = page.record
     return {
         "page": record.page,
@@ -213,7 +232,7 @@ def _page(page: StoredPage, span: tuple[int, int]) -> dict[str, object]:
         "object_generation": str(page.object_generation),
         "edition": record.edition,
         "span": list(span),
-        "sha256": hashlib.sha256(page.markdown.encode()).hexdigest(),
+        "sha256": sha256,
         "width_px": record.width_px,
         "height_px": record.height_px,
         "rotation": record.rotation,
@@ -243,9 +262,13 @@ def _fault(page: int | None, fault: PageFault, attempts: int) -> dict[str, objec
     return {"page": page, "code": fault.code, "message": fault.message, "attempts": attempts}
 
 
-def _utf8(body: object, *, indent: int | None = None) -> bytes:
+def _indented(body: object) -> bytes:
+    return msgspec.json.format(_utf8(body), indent=1)
+
+
+def _utf8(body: object) -> bytes:
     """Encode as JSON; lone surrogates, which others' words may hold and UTF-8 cannot, become `?`."""
-    return json.dumps(body, ensure_ascii=False, indent=indent).encode("utf-8", "replace")
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _ascii(record: PageRecord) -> str:

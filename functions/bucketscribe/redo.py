@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from bucketscribe import jobs, layout, ledger, published, records
 from bucketscribe.errors import RedoRefused, WriteConflict
 from bucketscribe.jobs import OpenJob
-from bucketscribe.ledger import Entry
-from bucketscribe.model import Job, JobState, ObjectRef, PageStatus, Profile, Redo
+from bucketscribe.model import Job, JobState, ObjectRef, PageStatus, Profile, Redo, StoredPage
 from bucketscribe.ports import Bucket, Clock
 from bucketscribe.settings import PROFILES
 
@@ -35,7 +34,7 @@ class _Found:
     job: Job
     generation: int
     edition: int
-    pages: Sequence[Entry]
+    pages: Sequence[StoredPage]
 
 
 async def redo(name: str, wish: Wish, input_bucket: Bucket, output_bucket: Bucket, clock: Clock) -> OpenJob:
@@ -69,7 +68,7 @@ async def _find(source: ObjectRef, bucket: Bucket) -> _Found:
         raise RedoRefused(f"{source} is in flight and not opened yet: all its pages are still to be read")
     job, edition = (opened.job, 0) if opened else await _published(source, bucket)
     pages = await ledger.entries(bucket, source)
-    editions = [edition, job.redo.edition if job.redo else 0, *(entry.record.edition for entry in pages)]
+    editions = [edition, job.redo.edition if job.redo else 0, *(page.record.edition for page in pages)]
     return _Found(job=job, generation=opened.generation if opened else 0, edition=max(editions), pages=pages)
 
 
@@ -96,7 +95,7 @@ def _pages(found: _Found, wish: Wish) -> frozenset[int] | None:
     strange = sorted(page for page in wish.pages or () if not 1 <= page <= count)
     if strange:
         raise RedoRefused(f"{found.job.source} has pages 1 to {count}, and not {strange}")
-    chosen = wish.pages or frozenset(entry.record.page for entry in found.pages if _is_poor(entry))
+    chosen = wish.pages or frozenset(page.record.page for page in found.pages if _is_poor(page))
     awaited = frozenset(
         page for page in ledger.outstanding(found.job, found.pages) if found.job.edition_of(page)
     )
@@ -105,5 +104,5 @@ def _pages(found: _Found, wish: Wish) -> frozenset[int] | None:
     return chosen | awaited
 
 
-def _is_poor(entry: Entry) -> bool:
-    return entry.record.status in _POOR or entry.record.has_failed_redo
+def _is_poor(page: StoredPage) -> bool:
+    return page.record.status in _POOR or page.record.has_failed_redo

@@ -9,13 +9,13 @@ import asyncio
 import base64
 import http.client
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, ParamSpec, TypeVar
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 import google_crc32c
 import requests
@@ -24,6 +24,7 @@ from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 from google.cloud import storage
 from google.cloud.storage import exceptions as media
+from google.cloud.storage.fileio import SlidingBuffer
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.adapters import HTTPAdapter
 
@@ -43,6 +44,10 @@ READS = 5
 
 # Objects that one request lists: Cloud Storage's page.
 SOME = 1000
+
+# An object up to this size is written in one request, as the client does it; a longer one that comes in parts
+# needs one to begin and one for each of these. It must be a multiple of 256 KiB.
+CHUNK_BYTES = 8 * 1024 * 1024
 
 # Everything the client may raise, and what the reader of the log can do about it; the first match counts.
 # Each becomes StorageUnavailable: a missing permission too, because it must never mark a page as failed.
@@ -150,11 +155,31 @@ class CloudBucket:
 
         Raises ValueError when metadata is not ASCII: it travels in headers, where other bytes get lost.
         """
-        for text in (part for pair in (metadata or {}).items() for part in pair):
-            if not text.isascii():
-                raise ValueError(f"metadata of {self._url(name)} must be ASCII, not {text[:80]!r}")
-        upload = _Upload(data=data, content_type=content_type, metadata=dict(metadata or {}))
-        return await self._run(f"writing {self._url(name)}", self._write, name, upload, if_generation)
+        upload = self._to_write(name, content_type, if_generation, metadata)
+        return await self._run(f"writing {self._url(name)}", self._write, upload, data)
+
+    async def upload(
+        self,
+        name: str,
+        parts: AsyncIterable[bytes],
+        *,
+        content_type: str,
+        if_generation: int,
+        metadata: Mapping[str, str] | None = None,
+    ) -> int:
+        """Take one request up to 8 MiB; beyond, one to begin and one for every 8 MiB. Hold two of these.
+
+        The generation is judged with the last request, if not before. An upload that breaks off is left to
+        itself: nobody sees any of it, and Cloud Storage forgets it after a week.
+        """
+        upload = self._to_write(name, content_type, if_generation, metadata)
+        what = f"writing {self._url(name)}"
+        stream = _Stream()
+        async for part in parts:
+            stream.add(part)
+            while len(stream.buffer) > CHUNK_BYTES:
+                await self._run(what, self._send, upload, stream)
+        return await self._run(what, self._end, upload, stream)
 
     async def delete(self, name: str, *, if_generation: int | None = None) -> None:
         """Leave a generation alone that is not the given one."""
@@ -162,23 +187,37 @@ class CloudBucket:
 
     async def names(self, prefix: str, *, start: str = "", end: str = "") -> list[str]:
         """Take one request for every 1,000 names."""
-        listing = partial(self._list, prefix, _NAME_FIELDS, start, end)
-        return [blob.name for blob in await self._run(f"listing {self._url(prefix)}", listing)]
+        listing = partial(self._list, _name, _NAME_FIELDS, prefix, start=start, end=end)
+        return await self._run(f"listing {self._url(prefix)}", listing)
 
     async def infos(self, prefix: str) -> list[ObjectInfo]:
         """Take one request for every 1,000 objects."""
-        listing = partial(self._list, prefix, _INFO_FIELDS, "", "")
-        return [_info(blob) for blob in await self._run(f"listing {self._url(prefix)}", listing)]
+        listing = partial(self._list, _info, _INFO_FIELDS, prefix)
+        return await self._run(f"listing {self._url(prefix)}", listing)
 
     async def some(self, prefix: str, *, start: str = "") -> list[ObjectInfo]:
         """List up to SOME objects in order, from `start` on (included), in one request."""
-        listing = partial(self._list, prefix, _INFO_FIELDS, start, "", SOME)
-        return [_info(blob) for blob in await self._run(f"listing {self._url(prefix)}", listing)]
+        listing = partial(self._list, _info, _INFO_FIELDS, prefix, start=start, most=SOME)
+        return await self._run(f"listing {self._url(prefix)}", listing)
 
     async def download(self, name: str, generation: int, path: Path) -> bool:
         """Stream the stored bytes, unpacking nothing; leave no part of a file behind when it fails."""
         what = f"downloading {self._url(name)}#{generation}"
         return await self._run(what, self._download, name, generation, path)
+
+    def _to_write(
+        self, name: str, content_type: str, if_generation: int, metadata: Mapping[str, str] | None
+    ) -> "_Upload":
+        for text in (part for pair in (metadata or {}).items() for part in pair):
+            if not text.isascii():
+                raise ValueError(f"metadata of {self._url(name)} must be ASCII, not {text[:80]!r}")
+        return _Upload(
+            name=name,
+            content_type=content_type,
+            metadata=dict(metadata or {}),
+            if_generation=if_generation,
+            retry=_CountingRetry(),
+        )
 
     def _url(self, name: str) -> str:
         return f"gs://{self._name}/{name}"
@@ -232,29 +271,73 @@ class CloudBucket:
                 path.unlink(missing_ok=True)
         return complete
 
-    def _write(self, name: str, upload: "_Upload", if_generation: int) -> int:
-        blob = self._bucket.blob(name)
-        blob.metadata = upload.metadata
-        retry = _CountingRetry()
+    def _write(self, upload: "_Upload", data: bytes) -> int:
+        blob = self._blob(upload)
         try:
             blob.upload_from_string(
-                upload.data,
+                data,
                 content_type=upload.content_type,
-                if_generation_match=if_generation,
+                if_generation_match=upload.if_generation,
                 checksum="crc32c",
                 timeout=TIMEOUT_SECONDS,
-                retry=retry,
+                retry=upload.retry,
             )
         except api.PreconditionFailed as error:
-            # After a retry the object in the way may be our own first try, whose answer was lost.
-            live = self._look(name) if retry.failures else None
-            if live is not None and upload.matches(live):
-                return live.generation
-            raise WriteConflict(
-                f"writing {self._url(name)}: its live generation is not {if_generation} (412); "
-                "somebody else wrote first, read it again"
-            ) from error
+            return self._judge_conflict(upload, len(data), google_crc32c.value(data), error)
         return int(blob.generation)
+
+    def _end(self, upload: "_Upload", stream: "_Stream") -> int:
+        if stream.resumable is None:
+            return self._write(upload, stream.buffer.read())
+        while (generation := self._send(upload, stream)) is None:
+            pass
+        return generation
+
+    def _send(self, upload: "_Upload", stream: "_Stream") -> int | None:
+        """Send a chunk, after beginning the upload if it is the first; return the generation if the last."""
+        try:
+            if stream.resumable is None:
+                stream.resumable, stream.transport = self._begin(upload, stream.buffer)
+            return stream.send()
+        except media.InvalidResponse as error:
+            if error.response.status_code == http.client.PRECONDITION_FAILED:
+                return self._judge_conflict(upload, stream.size, stream.checksum, error)
+            answer: Exception = api.from_http_response(error.response)  # type: ignore[no-untyped-call]
+            raise answer from error
+
+    def _begin(self, upload: "_Upload", buffer: SlidingBuffer) -> tuple[Any, Any]:
+        """Begin a resumable upload, by what lies beneath the client's own ways: one of them wants all bytes
+        at once, the other (`BlobWriter`, 2026-11) ends an upload half-way when it is merely forgotten.
+        """
+        begun: tuple[Any, Any] = self._blob(upload)._initiate_resumable_upload(
+            self._client.google,
+            buffer,
+            upload.content_type,
+            None,
+            chunk_size=CHUNK_BYTES,
+            if_generation_match=upload.if_generation,
+            checksum="crc32c",
+            timeout=TIMEOUT_SECONDS,
+            retry=upload.retry,
+        )
+        return begun
+
+    def _blob(self, upload: "_Upload") -> storage.Blob:
+        blob = self._bucket.blob(upload.name)
+        blob.metadata = upload.metadata
+        return blob
+
+    def _judge_conflict(self, upload: "_Upload", size: int, checksum: int, error: Exception) -> int:
+        """Tell the generation of our own object, which may be what is in the way after a retry: its answer
+        was lost. Raises WriteConflict when it is somebody else's.
+        """
+        live = self._look(upload.name) if upload.retry.failures else None
+        if live is not None and upload.matches(live, size, checksum):
+            return live.generation
+        raise WriteConflict(
+            f"writing {self._url(upload.name)}: its live generation is not {upload.if_generation} (412); "
+            "somebody else wrote first, read it again"
+        ) from error
 
     def _delete(self, name: str, if_generation: int | None) -> None:
         try:
@@ -265,8 +348,16 @@ class CloudBucket:
             return
 
     def _list(
-        self, prefix: str, wanted: str, start: str, end: str, most: int | None = None
-    ) -> list[storage.Blob]:
+        self,
+        value: Callable[[storage.Blob], T],
+        wanted: str,
+        prefix: str,
+        *,
+        start: str = "",
+        end: str = "",
+        most: int | None = None,
+    ) -> list[T]:
+        """Make a value of each object as it comes: the client's own weigh several times as much."""
         listing = self._client.google.list_blobs(
             self._bucket,
             prefix=prefix or None,
@@ -277,19 +368,52 @@ class CloudBucket:
             timeout=TIMEOUT_SECONDS,
             retry=RETRY,
         )
-        return list(listing)
+        return [value(blob) for blob in listing]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Upload:
-    data: bytes
+    """An object to be written, but for its bytes."""
+
+    name: str
     content_type: str
     metadata: dict[str, str]
+    if_generation: int
+    retry: "_CountingRetry"
 
-    def matches(self, live: ObjectInfo) -> bool:
-        """Tell whether an object is what this upload makes."""
-        checksum = base64.b64encode(google_crc32c.value(self.data).to_bytes(4, "big")).decode("ascii")
-        return live.crc32c == checksum and live.size == len(self.data) and live.metadata == self.metadata
+    def matches(self, live: ObjectInfo, size: int, checksum: int) -> bool:
+        """Tell whether an object is what this upload makes of bytes of this size and checksum."""
+        crc32c = base64.b64encode(checksum.to_bytes(4, "big")).decode("ascii")
+        return live.crc32c == crc32c and live.size == size and live.metadata == self.metadata
+
+
+class _Stream:
+    """An upload in chunks: what is still to be sent, and size and checksum of all that came."""
+
+    def __init__(self) -> None:
+        self.buffer = SlidingBuffer()
+        self.size = 0
+        self.checksum = 0
+        self.resumable: Any = None
+        self.transport: Any = None
+
+    def add(self, part: bytes) -> None:
+        self.buffer.write(part)
+        self.size += len(part)
+        self.checksum = google_crc32c.extend(self.checksum, part)
+
+    def send(self) -> int | None:
+        """Send one chunk, the last one if no more than that is left; return what was made by the last."""
+        kept = self.resumable.bytes_uploaded
+        response = self.resumable.transmit_next_chunk(self.transport, timeout=TIMEOUT_SECONDS)
+        if self.resumable.finished:
+            return int(response.json()["generation"])
+        if self.resumable.bytes_uploaded <= kept:
+            raise ConnectionError("the server has kept nothing of a chunk")
+        # The server may have kept less than it was sent: the rest is sent again.
+        self.buffer.seek(self.resumable.bytes_uploaded)
+        self.buffer.flush()
+        return None
 
 
 class _CountingRetry:
@@ -304,6 +428,11 @@ class _CountingRetry:
 
     def _note(self, _error: Exception) -> None:
         self.failures += 1
+
+
+def _name(blob: storage.Blob) -> str:
+    name: str = blob.name
+    return name
 
 
 def _info(blob: storage.Blob) -> ObjectInfo:

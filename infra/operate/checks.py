@@ -96,6 +96,8 @@ def check_record(name: str, record: Record, metadata: Mapping[str, str] | None) 
     yield from _errors(name, record)
     yield from _names(name, record)
     yield from _metadata(name, "record", record, metadata)
+    if metadata is not None:
+        yield from _repeated(name, "record", metadata, {"bucketscribe-text-sha256": record.text.sha256})
 
 
 def _metadata(name: str, which: str, record: Record, metadata: Mapping[str, str] | None) -> Iterator[Finding]:
@@ -107,8 +109,13 @@ def _metadata(name: str, which: str, record: Record, metadata: Mapping[str, str]
         "bucketscribe-source-generation": str(record.source.generation),
         "bucketscribe-pages": str(len(record.pages)),
         "bucketscribe-failed": str(_failed(record)),
-        "bucketscribe-text-sha256": record.text.sha256,
     }
+    yield from _repeated(name, which, metadata, expected)
+
+
+def _repeated(
+    name: str, which: str, metadata: Mapping[str, str], expected: Mapping[str, str]
+) -> Iterator[Finding]:
     for key, value in expected.items():
         if metadata.get(key) != value:
             message = f"the {which}'s metadata has {key}={metadata.get(key)!r}, the record says {value!r}"

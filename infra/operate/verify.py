@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bucketscribe import layout, ledger, records
+from bucketscribe import layout, manuscript, records
 from bucketscribe.errors import UnreadableJob
 from bucketscribe.fan_out import ignored_because
 from bucketscribe.model import ObjectInfo, ObjectRef, StoredObject, Upload
@@ -139,8 +139,8 @@ class Verification:
     async def _pages(self, name: str, record: Record) -> list[Finding]:
         source = checks.source_of(name, record)
         found = list[Finding]()
-        for start in range(0, len(record.pages), ledger.READERS):
-            pages = record.pages[start : start + ledger.READERS]
+        for start in range(0, len(record.pages), manuscript.READERS):
+            pages = record.pages[start : start + manuscript.READERS]
             bodies = await asyncio.gather(
                 *(self.shelf.read(layout.page(source, page.page)) for page in pages)
             )

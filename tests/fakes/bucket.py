@@ -3,7 +3,7 @@
 import base64
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count, takewhile
@@ -17,13 +17,16 @@ from bucketscribe.model import ObjectInfo, StoredObject
 # Cloud Storage answers a listing in pages of this many names.
 PAGE_NAMES = 1000
 
+# A longer object that comes in parts is written in chunks of this size.
+CHUNK_BYTES = 8 * 1024 * 1024
+
 
 class FakeBucket:
     """`ports.Bucket` in memory.
 
     `requests` counts what the real thing would be asked, by verb (look, read, body, write, delete, names,
-    infos, download), the requests that fail included; a listing counts once for every 1,000 names, and
-    reading what is there counts twice.
+    infos, download), the requests that fail included; a listing counts once for every 1,000 names, reading
+    what is there counts twice, and an upload is a write, or several where it is long.
 
     `before_write`, when set, runs with the object's name just before each write is judged: it may change
     the bucket through `put` and `drop` and so stage a race. `now` is the server's clock.
@@ -109,6 +112,30 @@ class FakeBucket:
         content_type: str,
         if_generation: int,
         metadata: Mapping[str, str] | None = None,
+    ) -> int:
+        return self._write(name, data, content_type, if_generation, metadata)
+
+    async def upload(
+        self,
+        name: str,
+        parts: AsyncIterable[bytes],
+        *,
+        content_type: str,
+        if_generation: int,
+        metadata: Mapping[str, str] | None = None,
+    ) -> int:
+        data = b"".join([part async for part in parts])
+        chunks = -(-len(data) // CHUNK_BYTES)
+        self.requests["write"] += chunks if chunks > 1 else 0
+        return self._write(name, data, content_type, if_generation, metadata)
+
+    def _write(
+        self,
+        name: str,
+        data: bytes,
+        content_type: str,
+        if_generation: int,
+        metadata: Mapping[str, str] | None,
     ) -> int:
         for text in (part for pair in (metadata or {}).items() for part in pair):
             if not text.isascii():

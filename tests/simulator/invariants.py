@@ -126,9 +126,9 @@ def no_older_version_replaces_a_newer_one(
         yield f"{after.info.name}: generation {new} was written over {old}"
 
 
-def no_record_comes_before_its_text(world: "World", name: str, sha256: str) -> Breaches:
+def no_record_comes_before_its_text(world: "World", name: str, reading: str) -> Breaches:
     """The record is the commit: its text was written before it."""
-    if (name, sha256) not in world.watch.texts:
+    if (name, reading) not in world.watch.texts:
         yield f"the record of {name} is written, and its text never was"
 
 
@@ -148,8 +148,8 @@ def a_job_stands_before_its_document_is_fetched(world: "World", name: str, gener
 
 
 def the_books_add_up(world: "World") -> Breaches:
-    """Every record keeps to the schema, the accounting rule, its spans and hashes, and was made of the pages that
-    stand now; the inbox is untouched.
+    """Every record keeps to the schema, the accounting rule, its spans and hashes, and was made of the pages
+    that stand now; the inbox is untouched.
     """
     house = build_house(Shelf("books"))
     house.inbox, house.outbox = world.inbox, world.outbox
@@ -180,7 +180,7 @@ def text_and_record_are_of_one_version(world: "World") -> Breaches:
     for version in world.newest():
         name = version.source.name
         text, record = (world.outbox.get(f"documents/{name}.{kind}") for kind in ("md", "json"))
-        keys = ("bucketscribe-source-generation", "bucketscribe-text-sha256", "bucketscribe-status")
+        keys = ("bucketscribe-source-generation", "bucketscribe-reading", "bucketscribe-status")
         said = [[each.info.metadata.get(key) for key in keys] if each else None for each in (text, record)]
         if said[0] != said[1]:
             yield f"{name}: the text says {said[0]}, the record {said[1]}"

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -131,9 +131,9 @@ def _event_before_commit() -> Iterator[None]:
 
     real_finish = finish._publish
 
-    async def outer(record: Any, text: Any, spans: Any, standing: Any, finisher: Any) -> Any:
+    async def outer(record: Any, standing: Any, finisher: Any) -> Any:
         _topic[:] = [finisher.finished]
-        return await real_finish(record, text, spans, standing, finisher)
+        return await real_finish(record, standing, finisher)
 
     with patch.object(publication, "publish", publish), patch.object(finish, "_publish", outer):
         yield
@@ -142,30 +142,21 @@ def _event_before_commit() -> Iterator[None]:
 _topic: list[Any] = []
 
 
-@contextlib.contextmanager
-def _close_before_event() -> Iterator[None]:
-    real = finish._publish
-
-    async def outer(record: Any, text: Any, spans: Any, standing: Any, finisher: Any) -> Any:
-        real_publish = publication.publish
-
-        async def publish(*given: Any, **more: Any) -> None:
-            await real_publish(*given, **more)
+def _close_before_event(real: Any) -> Any:
+    async def outer(record: Any, standing: Any, finisher: Any) -> Any:
+        async def publish(messages: Any) -> None:
             await finish.close(record.job.source, finisher)
+            await finisher.finished.publish(messages)
 
-        with patch.object(publication, "publish", publish):
-            return await real(record, text, spans, standing, finisher)
+        return await real(record, standing, replace(finisher, finished=SimpleNamespace(publish=publish)))
 
-    with patch.object(finish, "_publish", outer):
-        yield
+    return outer
 
 
 def _no_event(real: Any) -> Any:
-    async def outer(record: Any, text: Any, spans: Any, standing: Any, finisher: Any) -> Any:
+    async def outer(record: Any, standing: Any, finisher: Any) -> Any:
         mute = SimpleNamespace(publish=_nothing()(None))
-        names = ("input_bucket", "output_bucket", "clock", "retention", "missing", "tails")
-        silent = SimpleNamespace(finished=mute, **{name: getattr(finisher, name) for name in names})
-        return await real(record, text, spans, standing, silent)
+        return await real(record, standing, replace(finisher, finished=mute))
 
     return outer
 
@@ -265,7 +256,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(what="the record is written before the text", broken=_of(publication, "_parts", _record_first)),
     Mutation(what="no event after the commit", broken=_of(finish, "_publish", _no_event)),
     Mutation(what="the event comes before the commit", broken=_event_before_commit),
-    Mutation(what="the job is deleted before the event", broken=_close_before_event),
+    Mutation(
+        what="the job is deleted before the event",
+        broken=_of(finish, "_publish", _close_before_event),
+    ),
     Mutation(what="a finished job stays", broken=_of(finish, "close", _nothing())),
     Mutation(what="a note without a job stays", broken=_of(strays, "clear", _nothing(0))),
     Mutation(

@@ -132,11 +132,11 @@ class Watch:
         generation = int(metadata["bucketscribe-source-generation"])
         self.judge(invariants.no_older_version_replaces_a_newer_one, before, after)
         if after.info.content_type.startswith("text/"):
-            self.texts.add((name.removesuffix(".md"), metadata["bucketscribe-text-sha256"]))
+            self.texts.add((name.removesuffix(".md"), metadata["bucketscribe-reading"]))
             return
         stem = name.removesuffix(".json")
         self.commits.append((self.world.monotonic(), stem, generation))
-        self.judge(invariants.no_record_comes_before_its_text, stem, metadata["bucketscribe-text-sha256"])
+        self.judge(invariants.no_record_comes_before_its_text, stem, metadata["bucketscribe-reading"])
 
     def version(self, name: str, generation: int) -> Version:
         return next(
