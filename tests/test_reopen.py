@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bucketscribe import finish, layout, ledger, records
+from bucketscribe import finish, layout, ledger, patience, records
 from bucketscribe.errors import ModelTimeout, StorageUnavailable
 from bucketscribe.finish import End
 from bucketscribe.forget import forget
@@ -161,6 +161,9 @@ async def test_where_texts_follow_their_sources_a_late_page_brings_nothing_back(
 
     house.scribe.extract_text = deleted_meanwhile  # type: ignore[method-assign, assignment]
     assert await house.read(last) is End.CLOSED
+    assert [name for name in house.outbox.listing if name.startswith(("documents/", "jobs/"))] == []
+    house.clock.advance(patience.QUIET.total_seconds())
+    await house.sweep()
     assert house.outbox.listing == []
 
 
