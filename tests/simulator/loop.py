@@ -31,7 +31,8 @@ class NumberedTask(asyncio.Task):  # type: ignore[type-arg]
 class VirtualLoop(asyncio.BaseEventLoop):
     """`asyncio.sleep`, `asyncio.timeout` and `loop.time` on virtual time, threads' work in place.
 
-    What is ready at once runs in an order of chance. `born` is told of every task and of its context.
+    What is ready at once runs in an order of chance; when there is `enough`, nothing runs any more. `born` is
+    told of every task and of its context.
     """
 
     def __init__(self, chance: random.Random) -> None:
@@ -40,6 +41,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._seconds = 0.0
         self._tasks_made = 0
         self.steps = 0
+        self.enough = False
         self.at_work: Callable[[], object] = lambda: None
         self.born: Callable[[NumberedTask, Context | None], object] = lambda _task, _context: None
         self.set_task_factory(self._make_task)
@@ -66,6 +68,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         ready = self._ready
         self._take_due()
         self.steps += len(ready)
+        if self.enough:
+            raise StandsStill("enough was seen")
         if self.steps > _PATIENCE_STEPS:
             raise StandsStill(f"after {self.steps} steps there is no end")
         batch = [handle for handle in ready if not handle._cancelled]

@@ -52,6 +52,7 @@ def hunt(mutation: Mutation) -> Caught | None:
     with mutation.broken():
         for seed in range(mutation.bound):
             world = World(seed)
+            world.watch.is_hasty = True
             with contextlib.suppress(asyncio.CancelledError):
                 world.run()
             if world.watch.violations:
@@ -297,6 +298,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         what="a page that ended late is not published",
         broken=_of(finish, "reopen", _nothing()),
     ),
-    Mutation(what="a job is closed whoever has changed it", broken=_of(jobs, "close", _close_blindly)),
+    Mutation(
+        what="a job is closed whoever has changed it", broken=_of(jobs, "close", _close_blindly), bound=1000
+    ),
     Mutation(what="two deliveries of a page fly side by side", broken=_of(Turns, "flight", _alone)),
 )

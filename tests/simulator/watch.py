@@ -46,9 +46,12 @@ class Publication:
 
 @dataclass(kw_only=True, eq=False)
 class Watch:
-    """The facts of one run. `violations` are invariants found broken, by name, with a sentence each."""
+    """The facts of one run. `violations` are invariants found broken, by name, with a sentence each; a hasty
+    watch ends the run at the first of them.
+    """
 
     world: "World"
+    is_hasty: bool = False
     versions: list[Version] = field(default_factory=list)
     calls: defaultdict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     editions: defaultdict[ObjectRef, int] = field(default_factory=lambda: defaultdict(int))
@@ -75,6 +78,7 @@ class Watch:
 
     def violate(self, invariant: str, sentence: str) -> None:
         self.violations.append((invariant, sentence))
+        self.world.loop.enough = self.is_hasty
         self.note("INVARIANT", f"{invariant}: {sentence}")
 
     def judge(self, invariant: Any, *facts: Any) -> None:

@@ -238,7 +238,9 @@ class World:
             with self.busy():
                 await work
 
-        self._background.append(self.loop.create_task(counted(), context=Context()))
+        task = self.loop.create_task(counted(), context=Context())
+        task.add_done_callback(lambda _: work.close())  # if the world ends before it has begun
+        self._background.append(task)
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
@@ -331,7 +333,8 @@ class World:
                 instance.dead = True
         for task in left:
             task.cancel()
-        self.loop.steps = 0
+        self.loop.steps, self.loop.enough = 0, False
+        self.watch.is_hasty = False
         if left:
             with contextlib.suppress(StandsStill):  # said already, by the life before this end
                 self.loop.run_until_complete(asyncio.wait(left))
