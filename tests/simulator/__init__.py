@@ -12,6 +12,6 @@
     watch       what happened, as facts that the invariants look at, and a history to read
     loop        an event loop whose time jumps to the next timer and whose order is drawn
 
-A failing seed replays exactly: `python -m tests.simulator --seed N`. What the random part of
-tests/test_crashes.py does is done here in a larger world; its exhaustive part stays there.
+A failing seed replays exactly: `python -m tests.simulator --seed N`. What breaks at each single request of a
+document's way, one at a time and without chance, stands in tests/test_crashes.py.
 """
