@@ -25,10 +25,10 @@ from google.auth import exceptions as auth
 from google.cloud import storage
 from google.cloud.storage import exceptions as media
 from google.cloud.storage.retry import DEFAULT_RETRY
-from requests.adapters import HTTPAdapter
 
 from bucketscribe.errors import StorageUnavailable, WriteConflict
 from bucketscribe.model import ObjectInfo, StoredObject
+from bucketscribe.storage_session import StorageSession
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -84,16 +84,14 @@ class StorageClient:
 def make_client(connections: int = 64) -> StorageClient:
     """Build the client for `connections` calls at once.
 
-    asyncio's own executor has 6 threads on 2 vCPU, and the client's pool keeps 10 connections and throws
+    asyncio's own executor has 6 threads on 2 vCPU, and the client's own session keeps 10 connections and throws
     every further one away after use (https://github.com/googleapis/python-storage/issues/253, seen 2026-11).
     """
     client = storage.Client()
-    adapter = HTTPAdapter(pool_maxsize=connections)
-    # The session is private in name only: the client documents no other seam for the size of its pool.
-    client._http.mount("https://", adapter)
-    client._http.mount("http://", adapter)
-    client._http.hooks["response"].append(_finish_refusal)
-    _read_environment_once(client._http, client._connection.API_BASE_URL)
+    # Its parameter for a session of another kind wants the credentials before there is a client that has them.
+    client._http_internal = StorageSession(
+        client._credentials, client._connection.API_BASE_URL, connections=connections
+    )
     # Else the client asks for the bucket itself, in the background: once, which our identities may not, and
     # after every 404, which is what most looks get. There is no other switch but the environment
     # (https://github.com/googleapis/google-cloud-python/pull/18203, 2026-11).
@@ -101,20 +99,6 @@ def make_client(connections: int = 64) -> StorageClient:
     return StorageClient(
         google=client, executor=ThreadPoolExecutor(connections, thread_name_prefix="storage")
     )
-
-
-def _read_environment_once(session: requests.Session, url: str) -> None:
-    """Settle which proxies and certificates the environment asks for. The session would look at every call,
-    through the whole environment, twice: a third of what a call costs.
-    """
-    found = session.merge_environment_settings(url, {}, None, None, None)
-    session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False
-
-
-def _finish_refusal(response: requests.Response, **_: object) -> None:
-    """Read a refusal to its end: the client leaves a download's unread, and its connection is lost."""
-    if not response.ok:
-        response.content  # noqa: B018 - the property reads
 
 
 def open_bucket(name: str, *, client: StorageClient) -> "CloudBucket":
