@@ -1,7 +1,14 @@
 """The least that a page can cost: PDFium's own drawing at the size that the model sees, and the encoding that
 is sent, in one process, the document open. No measure of ink, no other process, no file, no network.
+
+`python -m tests.bench.floor FILE.pdf PAGES` prints what that takes, in seconds of the processor and of the
+clock.
 """
 
+# ruff: noqa: T201 - that is how it reports
+
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,3 +48,15 @@ def draw(document: pdfium.PdfDocument, page: int) -> canvas.Pixels:
 def encode(pixels: canvas.Pixels) -> bytes:
     """Encode as is sent: gray PNG, or JPEG where there is colour."""
     return canvas._encoded(canvas._without_colour_if_gray(pixels), Encoding.AUTO)[0]
+
+
+def main(path: Path, count: int) -> None:
+    with opened(path) as document:
+        begun = time.perf_counter(), time.process_time()
+        for page in range(1, count + 1):
+            encode(draw(document, page))
+        print(time.process_time() - begun[1], time.perf_counter() - begun[0])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
