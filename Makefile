@@ -9,6 +9,8 @@ TESTS = tests
 # For soak: so many simulated lives, or as many as fit into so many minutes.
 SEEDS =
 MINUTES =
+# For bench: which of them; all when empty.
+BENCH =
 # The first of these that is new enough, unless one is named: make run PYTHON=python3.12
 PYTHON = python3 python3.13 python3.12 python3.11
 
@@ -16,7 +18,7 @@ PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
 LOCAL = .venv/bin/bucketscribe local --outbox "$(OUTBOX)" $(if $(OCR_URL),--ocr-url "$(OCR_URL)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run watch test hostile soak lint clean
+.PHONY: help run watch test hostile soak bench lint clean
 .SILENT:
 
 help: ## list what can be done
@@ -38,6 +40,9 @@ hostile: .venv/dev.stamp ## put every bomb of tests/hostile through, a few minut
 
 soak: .venv/dev.stamp ## simulate more lives than CI does: SEEDS=100000, or MINUTES=60
 	SEEDS="$(SEEDS)" MINUTES="$(MINUTES)" .venv/bin/python -m pytest -n auto tests/simulator
+
+bench: .venv/dev.stamp ## measure, a few minutes, into docs/bench/: all, or BENCH="render client startup"
+	.venv/bin/python -m tests.bench $(BENCH)
 
 lint: .venv/dev.stamp ## check style, format and types
 	.venv/bin/ruff check .

@@ -13,7 +13,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"model", "errors"}),
     frozenset({"ports"}),
     frozenset({"layout"}),
-    frozenset({"canvas", "containment", "processes"}),
+    frozenset({"canvas", "containment", "open_documents", "processes", "storage_session"}),
     frozenset({"images"}),
     frozenset(
         {
@@ -45,12 +45,12 @@ FLOORS: tuple[frozenset[str], ...] = (
 WALLS: dict[str, frozenset[str]] = {
     "google.cloud.storage": frozenset({"storage"}),
     "google.cloud.pubsub_v1": frozenset({"publisher"}),
-    "google.auth": frozenset({"identity", "storage", "publisher"}),
+    "google.auth": frozenset({"identity", "storage", "storage_session", "publisher"}),
     "google.oauth2": frozenset({"identity"}),
     "httpx": frozenset({"identity", "lightonocr_client"}),
-    "requests": frozenset({"storage", "identity"}),
+    "requests": frozenset({"storage", "storage_session", "identity"}),
     "pebble": frozenset({"processes"}),
-    "pypdfium2": frozenset({"render"}),
+    "pypdfium2": frozenset({"render", "open_documents"}),
     "pikepdf": frozenset({"render"}),
     "PIL": frozenset({"canvas", "images"}),
     "msgspec": frozenset({"messages", "published", "records"}),

@@ -232,11 +232,10 @@ def _request(image: bytes, profile: Profile, temperature: float | None) -> bytes
     }
     prompt = [{"type": "text", "text": profile.prompt}] if profile.prompt else []
     content = [{"type": "image_url", "image_url": {"url": f"data:{media_type(image)};base64,"}}, *prompt]
-    # The image's address is the first thing in it that ends so.
-    before, end, after = json.dumps({"messages": [{"role": "user", "content": content}], **options}).partition(
-        'base64,"'
-    )
-    return b"".join((before.encode(), b"base64,", base64.b64encode(image), b'"', after.encode()))
+    asked = json.dumps({"messages": [{"role": "user", "content": content}], **options})
+    # The first thing in it that looks so: whatever else there is comes later.
+    before, after = asked.split("base64,", 1)
+    return b"".join((before.encode(), b"base64,", base64.b64encode(image), after.encode()))
 
 
 def _timeouts(read_seconds: float) -> httpx.Timeout:

@@ -84,11 +84,12 @@ class StorageClient:
 def make_client(connections: int = 64) -> StorageClient:
     """Build the client for `connections` calls at once.
 
-    asyncio's own executor has 6 threads on 2 vCPU, and the client's own session keeps 10 connections and throws
-    every further one away after use (https://github.com/googleapis/python-storage/issues/253, seen 2026-11).
+    asyncio's own executor has 6 threads on 2 vCPU, and the client's own session keeps 10 connections and
+    throws every further one away after use (https://github.com/googleapis/python-storage/issues/253, seen
+    2026-11).
     """
     client = storage.Client()
-    # Its parameter for a session of another kind wants the credentials before there is a client that has them.
+    # There is a parameter for it, which would want the credentials that only the client finds.
     client._http_internal = StorageSession(
         client._credentials, client._connection.API_BASE_URL, connections=connections
     )

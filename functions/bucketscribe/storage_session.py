@@ -1,7 +1,7 @@
-"""What Google's storage client sends its requests through, in place of the requests library's session: urllib3,
-which that one is made of, asked directly. Half of what a call costs otherwise is the session's own work.
+"""What Google's storage client sends its requests through, in place of the session of the library requests:
+urllib3, which that one is built on, asked directly. A session's own work is half of what a call costs.
 
-The client takes any object that has `request` with requests' interface, and wants its Response back.
+The client takes any object that has `request` as a session has it, and wants that library's Response back.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class StorageSession:
             found = session.merge_environment_settings(url, {}, None, None, None)
         proxy = requests.utils.select_proxy(url, found["proxies"])
         verify = found["verify"]
-        authorities = verify if isinstance(verify, str) else requests.certs.where()
+        authorities = verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
         self._http: urllib3.PoolManager = (
             urllib3.ProxyManager(proxy, maxsize=connections, ca_certs=authorities)
             if proxy
@@ -38,11 +38,11 @@ class StorageSession:
         self,
         method: str,
         url: str,
+        *,
         data: bytes | str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: tuple[float, float] | None = None,
         stream: bool = False,
-        **_: object,
     ) -> requests.Response:
         """Send; where the token is refused, once more with a new one. `timeout` is of connect and read, in
         seconds. Raises requests.ConnectionError, which the client tries again, and GoogleAuthError.
@@ -53,7 +53,7 @@ class StorageSession:
         answer = self._answer(method, url, data, headers or {}, timeout)
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             answer.close()
-            self._credentials.refresh(self._tokens)
+            self._credentials.refresh(self._tokens)  # type: ignore[no-untyped-call]
             answer = self._answer(method, url, data, headers or {}, timeout)
         if not stream or not answer.ok:
             answer.content  # noqa: B018 - the property reads
@@ -72,7 +72,7 @@ class StorageSession:
         timeout: tuple[float, float] | None,
     ) -> requests.Response:
         carried = dict(headers)
-        self._credentials.before_request(self._tokens, method, url, carried)
+        self._credentials.before_request(self._tokens, method, url, carried)  # type: ignore[no-untyped-call]
         connect, read = timeout or (None, None)
         try:
             raw = self._http.urlopen(

@@ -40,7 +40,7 @@ def bars(path: Path, title: str, unit: str, figures: Mapping[str, Spread]) -> No
     medians = [each["median"] for each in figures.values()]
     below = [each["median"] - each["least"] for each in figures.values()]
     above = [each["most"] - each["median"] for each in figures.values()]
-    drawn = axes.barh(list(figures), medians, xerr=(below, above), color="#4878a8", ecolor="#333333", capsize=3)
+    drawn = axes.barh(list(figures), medians, xerr=(below, above), color="#4878a8", capsize=3)
     axes.bar_label(drawn, labels=[f"{value:.3g}" for value in medians], padding=8)
     axes.invert_yaxis()
     axes.margins(x=0.12)

@@ -6,21 +6,23 @@ as JPEG, 300 dpi in black and white as CCITT G4.
 
 import contextlib
 import io
-import random
+from random import Random
 
 import pikepdf
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from reportlab.pdfgen.canvas import Canvas
+
+from tests.fakes.line import seeded
 
 A4 = (595, 842)
 TYPED = ("text", "colour", "table")
 SCANNED = {"fax": "1", "gray scan": "L", "colour scan": "RGB"}
 KINDS = (*TYPED, *SCANNED)
 
-_WORDS = (
+_TEXT = (
     "the keeper wrote one line about it in his log book lamp is lit fog not impressed archive keeps that "
     "today together with two hundred and eleven others every of them begins weather driver found shelves"
-).split()
+)
 _BLACK, _BLUE, _RED = (0.0, 0.0, 0.0), (0.1, 0.1, 0.6), (0.6, 0.1, 0.1)
 _LINES = 52
 _GRAIN = 12  # levels of 255 by which a scanner's pixels differ on even paper
@@ -40,7 +42,7 @@ def document(kinds: tuple[str, ...] = KINDS, *, times: int = 1) -> bytes:
 
 
 def _typed(kind: str) -> bytes:
-    file, chance = io.BytesIO(), random.Random(1)
+    file, chance = io.BytesIO(), seeded(1)
     drawing = Canvas(file, pagesize=A4, invariant=1)
     if kind == "table":
         _table(drawing, chance)
@@ -50,18 +52,18 @@ def _typed(kind: str) -> bytes:
     return file.getvalue()
 
 
-def _line(chance: random.Random) -> str:
-    return " ".join(chance.choices(_WORDS, k=15))
+def _line(chance: Random) -> str:
+    return " ".join(chance.choices(_TEXT.split(), k=15))
 
 
-def _lines(drawing: Canvas, chance: random.Random, colours: tuple[tuple[float, float, float], ...]) -> None:
+def _lines(drawing: Canvas, chance: Random, colours: tuple[tuple[float, float, float], ...]) -> None:
     drawing.setFont("Times-Roman", 10)
     for line in range(_LINES):
         drawing.setFillColorRGB(*colours[line % len(colours)])
         drawing.drawString(50, 790 - 14 * line, _line(chance))
 
 
-def _table(drawing: Canvas, chance: random.Random) -> None:
+def _table(drawing: Canvas, chance: Random) -> None:
     drawing.setFont("Helvetica", 8)
     drawing.grid([50 + 62 * column for column in range(9)], [90 + 14 * row for row in range(51)])
     for row in range(50):
@@ -81,7 +83,7 @@ def _scanned(mode: str) -> bytes:
 
 def _paper(dpi: int) -> Image.Image:
     paper = Image.new("L", (round(A4[0] * dpi / 72), round(A4[1] * dpi / 72)), 255)
-    pen, font, chance = ImageDraw.Draw(paper), ImageFont.load_default(size=dpi * 10 / 72), random.Random(1)
+    pen, font, chance = ImageDraw.Draw(paper), ImageFont.load_default(size=dpi * 10 / 72), seeded(1)
     for line in range(_LINES):
         pen.text((50 * dpi / 72, (50 + 14 * line) * dpi / 72), _line(chance)[:88], fill=30, font=font)
     return paper

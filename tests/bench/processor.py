@@ -18,7 +18,7 @@ def own_seconds() -> float:
 
 
 def seconds_with_children() -> float:
-    """Tell what this process and its children have used so far, those that have ended too; to the microsecond,
+    """Tell what this process and its children have used so far, those that have ended too; to the microsecond
     but for what threads of the others did that have ended.
     """
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -21,7 +21,6 @@ from bucketscribe import render
 from bucketscribe.model import Encoding
 from bucketscribe.render_pool import RenderPool
 from tests.bench import figures, floor, pages, processor
-from tests.bench.figures import Spread
 
 # Draws one page (from 1) of the document and encodes it.
 Way = Callable[[int], object]
@@ -81,8 +80,7 @@ def plot(result: dict[str, Any], folder: Path) -> None:
 def _means(spent: dict[str, dict[str, list[float]]], way: str) -> list[float]:
     """Give each round's mean over the kinds."""
     return [
-        sum(values) / len(values)
-        for values in zip(*(by_way[way] for by_way in spent.values()), strict=True)
+        sum(values) / len(values) for values in zip(*(by_way[way] for by_way in spent.values()), strict=True)
     ]
 
 

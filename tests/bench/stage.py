@@ -1,5 +1,5 @@
-"""What the client path is measured on: the page door as functions-framework serves it, in processes whose
-processor time is read; around it a bucket server, a broker and a GPU that answers at once, whose is not.
+"""What doors are measured on: each served by functions-framework, in processes whose processor time is read;
+around it a bucket server, a broker and a GPU that answers at once, whose is not.
 """
 
 import asyncio
@@ -80,17 +80,17 @@ async def standing(folder: Path) -> AsyncIterator[Stage]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """The page door, open; its process leads a session of its own."""
+    """A door, open; its process leads a session of its own."""
 
     stage: Stage
     url: str
     leader: int
 
-    async def read(self, name: str, data: bytes, pages: int) -> Cost:
+    async def read(self, name: str, path: Path, pages: int) -> Cost:
         """Have a document read, page by page as Pub/Sub pushes them; tell what that cost the door."""
-        tasks = await self._planned(name, data, pages)
+        tasks = await self.planned(name, await asyncio.to_thread(path.read_bytes), pages)
         before, begun = processor.session_seconds(self.leader), asyncio.get_running_loop().time()
-        await _pushed(self.url, tasks)
+        await _push_all(self.url, tasks)
         seconds = asyncio.get_running_loop().time() - begun
         spent = processor.session_seconds(self.leader) - before
         finished = await self.stage.outbox.look(layout.document_record(name))
@@ -98,7 +98,7 @@ class Door:
             raise RuntimeError(f"{name} was not read: look at {self.stage.folder}")
         return Cost(pages=pages, seconds=seconds, processor_seconds=spent)
 
-    async def _planned(self, name: str, data: bytes, pages: int) -> list[PageTask]:
+    async def planned(self, name: str, data: bytes, pages: int) -> list[PageTask]:
         """Put a document and its job where on_upload would leave them."""
         inbox, now = self.stage.inbox, datetime.now(UTC)
         generation = await inbox.write(name, data, content_type="application/pdf", if_generation=0)
@@ -124,9 +124,13 @@ class Door:
 
 @asynccontextmanager
 async def open_door(
-    stage: Stage, cores: Sequence[int], source: Path = ROOT / "functions" / "main.py"
+    stage: Stage,
+    cores: Sequence[int],
+    *,
+    target: str = "on_page_task",
+    source: Path = ROOT / "functions" / "main.py",
 ) -> AsyncIterator[Door]:
-    """Serve the page door on these cores, as on Cloud Run."""
+    """Serve a door on these cores, as on Cloud Run."""
     port = free_port()
     scratch = stage.folder / f"door-{port}"
     scratch.mkdir()
@@ -139,7 +143,7 @@ async def open_door(
         "BUCKETSCRIBE_INPUT_BUCKET": "in",
         "BUCKETSCRIBE_OUTPUT_BUCKET": "out",
         "BUCKETSCRIBE_OCR_URL": stage.gpu_url,
-        "FUNCTION_TARGET": "on_page_task",
+        "FUNCTION_TARGET": target,
         "FUNCTION_SOURCE": str(source),
         "PYTHONPATH": f"{ROOT / 'functions'}:{ROOT}",
         "HOST": wiring.HOST,
@@ -151,15 +155,19 @@ async def open_door(
         yield Door(stage=stage, url=wiring.url(port), leader=leader)
 
 
-async def _pushed(url: str, tasks: Sequence[PageTask]) -> None:
+def pushed(task: PageTask) -> dict[str, object]:
+    """Wrap a task up as Pub/Sub pushes it."""
+    data = base64.b64encode(task_message(task).data).decode()
+    return {"message": {"data": data, "messageId": str(task.page)}, "deliveryAttempt": 1}
+
+
+async def _push_all(url: str, tasks: Sequence[PageTask]) -> None:
     """Push all tasks, `_AT_ONCE` at a time. Raises httpx.HTTPStatusError for the first that is refused."""
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def push(client: httpx.AsyncClient, task: PageTask) -> None:
-        data = base64.b64encode(task_message(task).data).decode()
-        body = {"message": {"data": data, "messageId": str(task.page)}, "deliveryAttempt": 1}
         async with places:
-            (await client.post(url, json=body)).raise_for_status()
+            (await client.post(url, json=pushed(task))).raise_for_status()
 
     async with httpx.AsyncClient(timeout=600.0, trust_env=False) as client, asyncio.TaskGroup() as group:
         for task in tasks:
