@@ -1,6 +1,5 @@
 """Documents that stay open between their pages, counted by the files that this process holds open."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -18,9 +17,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="open files are 
 
 def held(folder: Path) -> list[str]:
     """List the files in a folder that this process has open."""
-    links = [Path(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
-    targets = [os.readlink(link) for link in links if link.is_symlink()]
-    return sorted(Path(target).name for target in targets if target.startswith(str(folder)))
+    targets = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return sorted(target.name for target in targets if target.is_relative_to(folder))
 
 
 def laid(folder: Path, name: str, pages: int = 3) -> Path:

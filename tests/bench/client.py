@@ -24,7 +24,7 @@ TICKING_DOOR = Path(__file__).with_name("ticking_door.py")
 FLOOR, HERE, NAIVE = "PDFium's drawing and the encoding, the floor", "here", "the naive script"
 
 
-def run(*, rounds: int = 5, times: int = 10, most_cores: int = 2) -> dict[str, Any]:
+def run(*, rounds: int = 3, times: int = 10, most_cores: int = 2) -> dict[str, Any]:
     """Have documents read that hold every kind of page so many `times`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "pages.pdf")
