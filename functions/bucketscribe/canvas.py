@@ -4,7 +4,7 @@ of `render` (PDF) and `images` (all others).
 Times below are of one core, 1190 x 1540 px; the choice of encodings was measured over 15 typical pages:
 Pillow's PNG 45 ms and 635 KB in colour, 21 ms and 306 KB in gray; its JPEG at quality 95 4.6 ms and 469 KB;
 a gray PNG deflated by isal 1.8 ms and 346 KB, on pages of text 162 KB, smaller than the JPEG and lossless.
-`tests/bench/render.py` measures again.
+`make bench BENCH=render` measures again.
 """
 
 import io

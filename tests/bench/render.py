@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ Way = Callable[[int], object]
 
 FLOOR = "PDFium's drawing and the encoding, the floor"
 HERE = "here"
+JPEG, COLOUR_PNG = "here, all as JPEG", "here, all as PNG"
 POOL = "here, in its render process"
 PILLOW = "pypdfium2 and Pillow's PNG"
 PPM = "pdftoppm, then Pillow's PNG, as pdf2image does"
@@ -95,13 +97,13 @@ def _ways(folder: Path) -> Iterator[tuple[dict[str, Way], dict[str, str]]]:
     """Yield all ways that can be measured here, and why others cannot."""
     path = folder / "pages.pdf"
     path.write_bytes(pages.document())
-    limits = render.Limits()
+    draw = partial(render.draw, path, longest_edge_px=floor.LONGEST_EDGE_PX, limits=render.Limits())
     with floor.opened(path) as document, _pool(path) as pool:
         ways: dict[str, Way] = {
             FLOOR: lambda page: floor.encode(floor.draw(document, page)),
-            HERE: lambda page: render.draw(
-                path, page, longest_edge_px=floor.LONGEST_EDGE_PX, encoding=Encoding.AUTO, limits=limits
-            ),
+            HERE: partial(draw, encoding=Encoding.AUTO),
+            JPEG: partial(draw, encoding=Encoding.JPEG),
+            COLOUR_PNG: partial(draw, encoding=Encoding.PNG),
             POOL: pool,
             PILLOW: lambda page: _pillow_png(document[page - 1]),
         }
