@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import TypedDict
 
+import matplotlib
 from matplotlib.figure import Figure
 
 
@@ -48,4 +49,5 @@ def bars(path: Path, title: str, unit: str, figures: Mapping[str, Spread]) -> No
     axes.set_title(title, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="svg", metadata={"Date": None})
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": path.name}):
+        figure.savefig(path, format="svg", metadata={"Date": None})

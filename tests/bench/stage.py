@@ -4,6 +4,7 @@ around it a bucket server, a broker and a GPU that answers at once, whose is not
 
 import asyncio
 import base64
+import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -197,7 +198,8 @@ async def _process(
     try:
         yield process.pid
     finally:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            process.terminate()
         await process.wait()
 
 
