@@ -2,8 +2,8 @@
 imports take the time.
 
 By the clock, on all cores, as a caller of a cold instance sees it; the imports' own time is measured by
-python -X importtime, which slows them a little, in the environment here: what only that has (rich) is imported
-nowhere else.
+python -X importtime, which slows them a little, in the environment here: what only that has (rich) is
+imported nowhere else.
 """
 
 import asyncio
