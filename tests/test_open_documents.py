@@ -1,5 +1,6 @@
 """Documents that stay open between their pages, counted by the files that this process holds open."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -79,6 +80,19 @@ def test_a_file_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
     with documents.lend(path) as document:
         assert len(document) == 2
     documents.close()
+
+
+def test_a_document_whose_file_was_emptied_and_deleted_can_be_closed(tmp_path: Path) -> None:
+    """The instance's cache does that to what it evicts."""
+    documents, path = OpenDocuments(), laid(tmp_path, "a.pdf")
+    with documents.lend(path) as document:
+        assert document[0].get_size() == papers.A4
+    os.truncate(path, 0)
+    path.unlink()
+    with documents.lend(laid(tmp_path, "b.pdf")) as document:
+        assert document[0].get_size() == papers.A4
+    documents.close()
+    assert held(tmp_path) == []
 
 
 def test_whatever_is_raised_closes_all(tmp_path: Path) -> None:
