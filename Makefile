@@ -12,6 +12,8 @@ MINUTES =
 # For chaos: so many documents, drawn from this seed.
 DOCUMENTS = 300
 SEED = 1
+# For bench: which of them; all when empty.
+BENCH =
 # The first of these that is new enough, unless one is named: make run PYTHON=python3.12
 PYTHON = python3 python3.13 python3.12 python3.11
 
@@ -19,7 +21,7 @@ PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
 LOCAL = .venv/bin/bucketscribe local --outbox "$(OUTBOX)" $(if $(OCR_URL),--ocr-url "$(OCR_URL)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run watch sweep test hostile soak chaos lint clean
+.PHONY: help run watch sweep test hostile soak chaos bench lint clean
 .SILENT:
 
 help: ## list what can be done
@@ -47,6 +49,9 @@ soak: .venv/dev.stamp ## simulate more lives than CI does: SEEDS=100000, or MINU
 
 chaos: .venv/dev.stamp ## kill programs at random while DOCUMENTS=300 are read; SEED=1 draws them
 	.venv/bin/python -m tests.chaos --documents "$(DOCUMENTS)" --seed "$(SEED)"
+
+bench: .venv/dev.stamp ## measure, a few minutes, into docs/bench/: all, or BENCH="render client startup"
+	.venv/bin/python -m tests.bench $(BENCH)
 
 lint: .venv/dev.stamp ## check style, format and types
 	.venv/bin/ruff check .

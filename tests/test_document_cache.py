@@ -76,6 +76,22 @@ def test_what_nobody_uses_is_evicted_oldest_first_when_room_is_needed(tmp_path):
     run(scene())
 
 
+def test_what_is_evicted_takes_no_room_even_while_a_render_process_has_it_open(tmp_path):
+    async def scene() -> None:
+        bucket = FakeBucket("in")
+        cache = DocumentCache(bucket, tmp_path, limit_bytes=15)
+        a, b = put(bucket, "a"), put(bucket, "b")
+        async with cache.document(a) as path:
+            assert path
+            file = path.open("rb")
+        with file:
+            await borrow(cache, b)
+            assert file.read() == b""
+        assert files(tmp_path) == [b"b" * 10]
+
+    run(scene())
+
+
 def test_a_document_in_use_is_never_evicted_and_who_finds_no_room_waits(tmp_path):
     async def scene() -> None:
         bucket = FakeBucket("in")

@@ -90,6 +90,12 @@ def bucket_at(
         client.close()
 
 
+def resource(generation: int) -> bytes:
+    """Describe an object as Cloud Storage does."""
+    updated = "2026-11-01T12:00:00.123Z"
+    return json.dumps({"name": "a", "generation": str(generation), "size": "2", "updated": updated}).encode()
+
+
 def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"{}") -> None:
     handler.rfile.read(int(handler.headers.get("content-length") or 0))
     handler.send_response(status)
@@ -452,7 +458,7 @@ def test_an_object_replaced_between_its_two_requests_is_read_again(monkeypatch: 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         if "alt=media" not in handler.path:
             looks.append(len(looks) + 1)
-            reply(handler, 200, json.dumps({"name": "a", "generation": str(looks[-1]), "size": "2"}).encode())
+            reply(handler, 200, resource(looks[-1]))
         elif "generation=1" in handler.path:
             reply(handler, 404)
         else:
@@ -467,7 +473,7 @@ def test_an_object_replaced_between_its_two_requests_is_read_again(monkeypatch: 
 def test_an_object_that_never_holds_still_is_storage_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         gone = "alt=media" in handler.path
-        reply(handler, 404 if gone else 200, b'{"name": "a", "generation": "1", "size": "2"}')
+        reply(handler, 404 if gone else 200, resource(1))
 
     with (
         scripted_server(answer) as port,

@@ -39,7 +39,9 @@
                settings logs    the environment read once; one JSON line per outcome
     tools      images           Pillow: pictures and TIFFs, frame by frame
                canvas           a drawn page: size, ink, blankness, encoding
+               open_documents   PDFium: a document stays open while its pages come
                processes        pebble: worker processes with time and memory limits
+               storage_session  urllib3: what the storage client's requests go through
                containment      a page's Markdown kept to its page: fences, tables, links, pictures
     names      layout           object names in the output bucket
     sockets    ports            the outside as Protocols: Bucket, Topic, Reader, Renderer, Clock

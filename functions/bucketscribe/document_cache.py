@@ -5,6 +5,8 @@ document that finds no room waits until others have gone. On Cloud Run the folde
 """
 
 import asyncio
+import contextlib
+import os
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -129,7 +131,13 @@ class DocumentCache:
         return True
 
     def _forget(self, source: ObjectRef) -> None:
-        self._copies.pop(source).path.unlink(missing_ok=True)
+        """Delete a copy, its content first: a render process may still have it open, though nobody draws from
+        it any more, and on Cloud Run it is memory for as long.
+        """
+        path = self._copies.pop(source).path
+        with contextlib.suppress(FileNotFoundError):
+            os.truncate(path, 0)
+            path.unlink()
 
     def _announce(self) -> None:
         """Wake all who wait for room."""

@@ -10,7 +10,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from bucketscribe.errors import (
     UnsupportedType,
 )
 from bucketscribe.model import DocumentFacts, Encoding, Kind, PageImage
+from bucketscribe.open_documents import OpenDocuments
 
 # A PDF's header may stand behind other bytes (ISO 32000, annex H.3.4.1).
 HEADER_BYTES = 1024
@@ -40,7 +41,7 @@ LABEL_CHARACTERS = 32
 # More text than this is on no page that was meant to be read (a newspaper's has 30,000), and 800 bytes of PDF
 # can claim ten million for each of 5,000 pages, which nobody could put together.
 TEXT_CHARACTERS = 100_000
-WHITE = (255, 255, 255, 255)
+WHITE = 0xFF
 
 # PDFium's reason for not opening a document -> what that means for it; any other means that it is damaged.
 OPEN_ERRORS: dict[int, tuple[type[DocumentError], str]] = {
@@ -62,6 +63,8 @@ CORRUPT: tuple[type[DocumentError], str] = (
 # PDFium keeps the pointer to its font folders, so what it points to must live as long as the process.
 _font_folders: list[object] = []
 
+_documents = OpenDocuments()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -75,8 +78,9 @@ def start(font_folder: Path) -> None:
     """Start PDFium anew, with this folder as its only source of fonts that a PDF lacks.
 
     Cloud images have no fonts; that those of a laptop are not looked at makes both draw the same. PDFium
-    leaves text without a font out, without a word. Call it before any document is open.
+    leaves text without a font out, without a word. Documents that are open are closed.
     """
+    _documents.close()
     logging.getLogger("pypdfium2").setLevel(
         logging.ERROR
     )  # its advice on how to build PDFium is not for logs
@@ -194,7 +198,7 @@ def _pdf_canvas(path: Path, page: int, longest_edge_px: int) -> Canvas:
         bitmap = pdfium.PdfBitmap.new_native(
             padded(width), padded(height), pdfium_c.FPDFBitmap_BGR, rev_byteorder=True
         )
-        bitmap.fill_rect(WHITE, 0, 0, bitmap.width, bitmap.height)
+        ctypes.memset(bitmap.buffer, WHITE, bitmap.stride * bitmap.height)  # fill_rect takes 0.6 ms
         box = (0, 0, width, height, 0, pdfium_c.FPDF_ANNOT | pdfium_c.FPDF_REVERSE_BYTE_ORDER)
         pdfium_c.FPDF_RenderPageBitmap(bitmap, loaded, *box)
         if document.formenv is not None:
@@ -226,10 +230,8 @@ def _refuse_lost_pictures(path: Path, page: int) -> None:
 def _pdf_page(path: Path, page: int) -> Iterator[tuple[pdfium.PdfDocument, pdfium.PdfPage]]:
     """Open a page for the length of a block; whatever PDFium refuses in it fails the page."""
     try:
-        with pdfium.PdfDocument(path) as document:
-            # Before the page is loaded, or the values of its form fields are not drawn.
-            document.init_forms()
-            yield document, document[page - 1]
+        with _documents.lend(path) as document, closing(document[page - 1]) as loaded:
+            yield document, loaded
     except pdfium.PdfiumError as error:
         raise PageRenderFailed(f"Page {page} could not be loaded from the PDF ({error}).") from error
 

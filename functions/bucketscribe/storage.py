@@ -12,10 +12,13 @@ import re
 from collections.abc import AsyncIterable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
+from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, ParamSpec, TypeVar
+from urllib.parse import quote
 
 import google_crc32c
 import requests
@@ -26,10 +29,10 @@ from google.cloud import storage
 from google.cloud.storage import exceptions as media
 from google.cloud.storage.fileio import SlidingBuffer
 from google.cloud.storage.retry import DEFAULT_RETRY
-from requests.adapters import HTTPAdapter
 
 from bucketscribe.errors import StorageUnavailable, WriteConflict
 from bucketscribe.model import ObjectInfo, StoredObject
+from bucketscribe.storage_session import StorageSession
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,7 +73,8 @@ _FOREIGN = tuple(kind for kind, _ in FOREIGN_ERRORS)
 
 # A listing asks for just what is used: at 10,000 pages the other fields are nine tenths of the bytes.
 _NAME_FIELDS = "items(name),nextPageToken"
-_INFO_FIELDS = "items(name,generation,size,updated,contentType,crc32c,metadata),nextPageToken"
+_LOOK_FIELDS = "name,generation,size,updated,contentType,crc32c,metadata"
+_INFO_FIELDS = f"items({_LOOK_FIELDS}),nextPageToken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,15 +93,15 @@ class StorageClient:
 def make_client(connections: int = 64) -> StorageClient:
     """Build the client for `connections` calls at once.
 
-    asyncio's own executor has 6 threads on 2 vCPU, and the client's pool keeps 10 connections and throws
-    every further one away after use (https://github.com/googleapis/python-storage/issues/253, seen 2026-11).
+    asyncio's own executor has 6 threads on 2 vCPU, and the client's own session keeps 10 connections and
+    throws every further one away after use (https://github.com/googleapis/python-storage/issues/253, seen
+    2026-11).
     """
     client = storage.Client()
-    adapter = HTTPAdapter(pool_maxsize=connections)
-    # The session is private in name only: the client documents no other seam for the size of its pool.
-    client._http.mount("https://", adapter)
-    client._http.mount("http://", adapter)
-    client._http.hooks["response"].append(_finish_refusal)
+    # There is a parameter for it, which would want the credentials that only the client finds.
+    client._http_internal = StorageSession(
+        client._credentials, client._connection.API_BASE_URL, connections=connections
+    )
     # Else the client asks for the bucket itself, in the background: once, which our identities may not, and
     # after every 404, which is what most looks get. There is no other switch but the environment
     # (https://github.com/googleapis/google-cloud-python/pull/18203, 2026-11).
@@ -105,12 +109,6 @@ def make_client(connections: int = 64) -> StorageClient:
     return StorageClient(
         google=client, executor=ThreadPoolExecutor(connections, thread_name_prefix="storage")
     )
-
-
-def _finish_refusal(response: requests.Response, **_: object) -> None:
-    """Read a refusal to its end: the client leaves a download's unread, and its connection is lost."""
-    if not response.ok:
-        response.content  # noqa: B018 - the property reads
 
 
 def open_bucket(name: str, *, client: StorageClient) -> "CloudBucket":
@@ -192,12 +190,12 @@ class CloudBucket:
 
     async def infos(self, prefix: str) -> list[ObjectInfo]:
         """Take one request for every 1,000 objects."""
-        listing = partial(self._list, _info, _INFO_FIELDS, prefix)
+        listing = partial(self._list, _listed, _INFO_FIELDS, prefix)
         return await self._run(f"listing {self._url(prefix)}", listing)
 
     async def some(self, prefix: str, *, start: str = "") -> list[ObjectInfo]:
         """List up to SOME objects in order, from `start` on (included), in one request."""
-        listing = partial(self._list, _info, _INFO_FIELDS, prefix, start=start, most=SOME)
+        listing = partial(self._list, _listed, _INFO_FIELDS, prefix, start=start, most=SOME)
         return await self._run(f"listing {self._url(prefix)}", listing)
 
     async def download(self, name: str, generation: int, path: Path) -> bool:
@@ -231,8 +229,21 @@ class CloudBucket:
             raise _translated(what, error) from error
 
     def _look(self, name: str) -> ObjectInfo | None:
-        blob = self._bucket.get_blob(name, timeout=TIMEOUT_SECONDS, retry=RETRY)
-        return None if blob is None else _info(blob)
+        """Ask the JSON API through the client's own session: most calls are this one, and most answers that
+        there is nothing, which the client takes longer to say than to ask.
+        """
+        google = self._client.google
+        path = f"/b/{quote(self._name, safe='')}/o/{quote(name, safe='')}"
+        url = google._connection.build_api_url(path, {"projection": "noAcl", "fields": _LOOK_FIELDS})
+
+        def ask() -> requests.Response:
+            answer: requests.Response = google._http.request("GET", url, timeout=TIMEOUT_SECONDS)
+            if not answer.ok and answer.status_code != HTTPStatus.NOT_FOUND:
+                raise api.from_http_response(answer)  # type: ignore[no-untyped-call]
+            return answer
+
+        answer = RETRY(ask)()
+        return _info(answer.json()) if answer.ok else None
 
     def _read(self, name: str) -> StoredObject | None:
         for _ in range(READS):
@@ -435,15 +446,20 @@ def _name(blob: storage.Blob) -> str:
     return name
 
 
-def _info(blob: storage.Blob) -> ObjectInfo:
+def _listed(blob: storage.Blob) -> ObjectInfo:
+    return _info(blob._properties)
+
+
+def _info(resource: Mapping[str, Any]) -> ObjectInfo:
+    """Read an object resource of the JSON API."""
     return ObjectInfo(
-        name=blob.name,
-        generation=int(blob.generation),
-        size=int(blob.size),
-        updated_at=blob.updated,
-        content_type=blob.content_type or "",
-        crc32c=blob.crc32c or "",
-        metadata=dict(blob.metadata or {}),
+        name=resource["name"],
+        generation=int(resource["generation"]),
+        size=int(resource["size"]),
+        updated_at=datetime.fromisoformat(resource["updated"]),
+        content_type=resource.get("contentType", ""),
+        crc32c=resource.get("crc32c", ""),
+        metadata=dict(resource.get("metadata", {})),
     )
 
 

@@ -1,122 +1,147 @@
-"""Measure drawing and encoding as ratios within one run: `python tests/bench/render.py [FILE.pdf ...]`.
+"""What drawing and encoding a page costs, against PDFium's own floor and against others, on the same pages.
 
-Absolute figures say more of the machine than of the code; the ways are timed in turns, so that what else
-the machine does weighs on all of them alike. Without files, typical pages are made: text, type in colour,
-and a scan.
+Processor time, children's too, so that what else the machine does matters little; in turns, so that what
+matters falls on all alike.
 """
 
-# ruff: noqa: T201 - a table for people
-
-import io
-import sys
+import asyncio
+import shutil
+import subprocess
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
-from PIL import Image, ImageFilter
-from reportlab.lib.utils import ImageReader
-from reportlab.pdfgen.canvas import Canvas
+import pypdfium2 as pdfium
+from PIL import Image
 
-from bucketscribe import canvas, render
-from bucketscribe.model import Encoding, Kind
-from bucketscribe.render_pool import FONTS
+from bucketscribe import render
+from bucketscribe.model import Encoding
+from bucketscribe.render_pool import RenderPool
+from tests.bench import figures, floor, pages, processor
 
-ROUNDS = 5
-LONGEST_EDGE_PX = 1540
-A4 = (595, 842)
-MOST_PAGES_OF_A_FILE = 20
+# Draws one page (from 1) of the document and encodes it.
+Way = Callable[[int], object]
+
+FLOOR = "PDFium's drawing and the encoding, the floor"
+HERE = "here"
+JPEG, COLOUR_PNG = "here, all as JPEG", "here, all as PNG"
+POOL = "here, in its render process"
+PILLOW = "pypdfium2 and Pillow's PNG"
+PPM = "pdftoppm, then Pillow's PNG, as pdf2image does"
+PNG = "pdftoppm -png"
 
 
-def main() -> None:
-    render.start(FONTS)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(name) for name in sys.argv[1:]] or [_typical(Path(folder))]
-        pages = [(path, page) for path in paths for page in _pages_of(path)]
-        ways: dict[str, Callable[[Path, int], int]] = {
-            "drawn only": _drawn,
-            "drawn, auto": lambda path, page: _encoded(path, page, Encoding.AUTO),
-            "drawn, jpeg": lambda path, page: _encoded(path, page, Encoding.JPEG),
-            "drawn, png": lambda path, page: _encoded(path, page, Encoding.PNG),
-            "drawn, Pillow's PNG": _pillow_png,
+def run(*, rounds: int = 5) -> dict[str, Any]:
+    """Measure every way on a page of each kind. Milliseconds of processor time a page."""
+    with tempfile.TemporaryDirectory() as folder, _ways(Path(folder)) as (ways, skipped):
+        spent: dict[str, dict[str, list[float]]] = {kind: {way: [] for way in ways} for kind in pages.KINDS}
+        for measured in range(rounds + 1):
+            for page, kind in enumerate(pages.KINDS, start=1):
+                for name, way in ways.items():
+                    milliseconds = _milliseconds(way, page)
+                    if measured:  # the first round warms up
+                        spent[kind][name].append(milliseconds)
+    return {
+        "rounds": rounds,
+        "skipped": skipped,
+        "milliseconds": {
+            kind: {name: figures.spread(values) for name, values in by_way.items()}
+            for kind, by_way in spent.items()
+        },
+        "all": {name: figures.spread(_means(spent, name)) for name in ways},
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Show the mean page and every kind, in ms, and how often the floor fits into each way."""
+    base = result["all"][FLOOR]["median"]
+    body = [
+        [
+            name,
+            figures.shown(figure),
+            f"{figure['median'] / base:.2f}",
+            *(f"{result['milliseconds'][kind][name]['median']:.1f}" for kind in pages.KINDS),
+        ]
+        for name, figure in result["all"].items()
+    ]
+    lines = [figures.rows(["way", "ms of processor a page", "× the floor", *pages.KINDS], body)]
+    lines += [f"Skipped: {name} ({why})." for name, why in result["skipped"].items()]
+    return "\n\n".join(lines)
+
+
+def plot(result: dict[str, Any], folder: Path) -> None:
+    """Draw the mean page."""
+    title = "Drawing and encoding a page"
+    figures.bars(folder / "render.svg", title, "ms of processor time a page", result["all"])
+
+
+def _means(spent: dict[str, dict[str, list[float]]], way: str) -> list[float]:
+    """Give each round's mean over the kinds."""
+    return [
+        sum(values) / len(values) for values in zip(*(by_way[way] for by_way in spent.values()), strict=True)
+    ]
+
+
+def _milliseconds(way: Way, page: int) -> float:
+    begun = processor.seconds_with_children()
+    way(page)
+    return 1000 * (processor.seconds_with_children() - begun)
+
+
+@contextmanager
+def _ways(folder: Path) -> Iterator[tuple[dict[str, Way], dict[str, str]]]:
+    """Yield all ways that can be measured here, and why others cannot."""
+    path = folder / "pages.pdf"
+    path.write_bytes(pages.document())
+    draw = partial(render.draw, path, longest_edge_px=floor.LONGEST_EDGE_PX, limits=render.Limits())
+    with floor.opened(path) as document, _pool(path) as pool:
+        ways: dict[str, Way] = {
+            FLOOR: lambda page: floor.encode(floor.draw(document, page)),
+            HERE: partial(draw, encoding=Encoding.AUTO),
+            JPEG: partial(draw, encoding=Encoding.JPEG),
+            COLOUR_PNG: partial(draw, encoding=Encoding.PNG),
+            POOL: pool,
+            PILLOW: lambda page: _pillow_png(document[page - 1]),
         }
-        _print(len(pages), *_measured(ways, pages))
+        skipped = {}
+        if shutil.which("pdftoppm"):
+            ways |= {PPM: lambda page: _ppm(path, page), PNG: lambda page: _pdftoppm(path, page, "-png")}
+        else:
+            skipped = dict.fromkeys((PPM, PNG), "pdftoppm is not installed")
+        yield ways, skipped
 
 
-def _pages_of(path: Path) -> range:
-    facts = render.inspect(path, render.Limits())
-    return range(1, min(facts.pages, MOST_PAGES_OF_A_FILE) + 1) if facts.kind is Kind.PDF else range(0)
+@contextmanager
+def _pool(path: Path) -> Iterator[Way]:
+    pool, loop = RenderPool(workers=1, seconds=20.0, memory_mib=2048), asyncio.new_event_loop()
+    try:
+        yield lambda page: loop.run_until_complete(pool.page(path, page, floor.LONGEST_EDGE_PX))
+    finally:
+        pool.close()
+        loop.close()
 
 
-def _measured(
-    ways: dict[str, Callable[[Path, int], int]], pages: list[tuple[Path, int]]
-) -> tuple[dict[str, float], dict[str, int]]:
-    """Sum each page's best time, in seconds, and its bytes, by way."""
-    seconds, sizes = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0)
-    for path, page in pages:
-        best = dict.fromkeys(ways, float("inf"))
-        for _ in range(ROUNDS):
-            for name, way in ways.items():
-                begun = time.perf_counter()
-                size = way(path, page)
-                best[name] = min(best[name], time.perf_counter() - begun)
-                sizes[name] += size
-        for name in ways:
-            seconds[name] += best[name]
-    return seconds, {name: size // ROUNDS for name, size in sizes.items()}
+def _pillow_png(page: pdfium.PdfPage) -> bytes:
+    image = page.render(scale=floor.LONGEST_EDGE_PX / max(page.get_size())).to_pil()
+    return _png(image)
 
 
-def _print(pages: int, seconds: dict[str, float], sizes: dict[str, int]) -> None:
-    base = seconds["drawn, auto"]
-    print(f"{pages} pages, {ROUNDS} rounds, best of each")
-    print(f"{'way':22}{'ms/page':>9}{'pages/s':>9}{'against auto':>14}{'KB/page':>9}")
-    for name, total in seconds.items():
-        print(
-            f"{name:22}{1000 * total / pages:9.1f}{pages / total:9.0f}{total / base:13.2f}x"
-            f"{sizes[name] / pages / 1000:9.0f}"
-        )
+def _ppm(path: Path, page: int) -> bytes:
+    with Image.open(BytesIO(_pdftoppm(path, page))) as image:
+        return _png(image)
 
 
-def _canvas(path: Path, page: int) -> canvas.Canvas:
-    return render._pdf_canvas(path, page, LONGEST_EDGE_PX)
+def _png(image: Image.Image) -> bytes:
+    file = BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
-def _drawn(path: Path, page: int) -> int:
-    _canvas(path, page)
-    return 0
-
-
-def _encoded(path: Path, page: int, encoding: Encoding) -> int:
-    return len(canvas.encode(_canvas(path, page), encoding).data)
-
-
-def _pillow_png(path: Path, page: int) -> int:
-    file = io.BytesIO()
-    Image.fromarray(_canvas(path, page).pixels).save(file, "PNG", compress_level=1)
-    return len(file.getvalue())
-
-
-def _typical(folder: Path) -> Path:
-    path = folder / "typical.pdf"
-    drawing = Canvas(str(path), pagesize=A4)
-    for colour in ((0.0, 0.0, 0.0), (0.1, 0.1, 0.6)):
-        drawing.setFillColorRGB(*colour)
-        drawing.setFont("Times-Roman", 10)
-        for line in range(55):
-            drawing.drawString(
-                50, 790 - 13.5 * line, f"{line:2} " + "the quick brown fox jumps over it; " * 3
-            )
-        drawing.showPage()
-    noise = (
-        Image.effect_noise((1240, 1754), 60)
-        .filter(ImageFilter.GaussianBlur(2))
-        .point(lambda v: min(255, v + 90))
-    )
-    drawing.drawImage(ImageReader(noise), 0, 0, *A4)
-    drawing.showPage()
-    drawing.save()
-    return path
-
-
-if __name__ == "__main__":
-    main()
+def _pdftoppm(path: Path, page: int, *more: str) -> bytes:
+    number, size = str(page), str(floor.LONGEST_EDGE_PX)
+    command = ("pdftoppm", *more, "-f", number, "-l", number, "-scale-to", size, str(path))
+    return subprocess.run(command, check=True, capture_output=True).stdout

@@ -1,0 +1,61 @@
+"""The benchmarks run, at their smallest: figures come out, a table and a plot are made of them. How large
+they are is nobody's business here.
+"""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench import __main__ as bench
+from tests.bench import client, figures, pages, render, startup
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processor time is read from /proc")
+
+
+def numbers(result: Any) -> list[float]:
+    if isinstance(result, dict):
+        return [number for each in result.values() for number in numbers(each)]
+    if isinstance(result, list):
+        return [number for each in result for number in numbers(each)]
+    return [] if isinstance(result, str) else [float(result)]
+
+
+def assert_shown(module: bench.Bench, result: dict[str, Any], folder: Path) -> None:
+    found = numbers(result)
+    assert found
+    assert all(math.isfinite(number) for number in found)
+    assert module.table(result).startswith("| ")
+    module.plot(result, folder)
+    (plot,) = folder.glob("*.svg")
+    assert plot.read_text().rstrip().endswith("</svg>")
+
+
+def test_drawing_is_measured(tmp_path: Path) -> None:
+    assert_shown(render, render.run(rounds=1), tmp_path)
+
+
+@pytest.mark.stack
+def test_the_client_path_is_measured(tmp_path: Path) -> None:
+    assert_shown(client, client.run(rounds=1, times=1, most_cores=1), tmp_path)
+
+
+@pytest.mark.stack
+def test_starting_is_measured(tmp_path: Path) -> None:
+    assert_shown(startup, startup.run(rounds=1, doors=("sweep",)), tmp_path)
+
+
+def test_a_bench_that_there_is_not_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(SystemExit, match=r"no bench is called nonsense; there are render, client, startup"):
+        bench.main(["render", "nonsense"])
+
+
+def test_a_figure_is_a_median_with_its_least_and_most() -> None:
+    assert figures.shown(figures.spread([3.0, 1.0, 2.0])) == "2.0 (1.0 to 3.0)"
+
+
+def test_the_measured_pages_are_the_same_every_time() -> None:
+    once, again = pages.document(("text", "fax")), pages.document(("text", "fax"))
+    assert len(once) == len(again)
