@@ -58,6 +58,32 @@ async def test_a_page_read_after_its_document_was_closed_is_published(house: Hou
 
 
 @story
+async def test_an_instance_that_dies_when_it_has_replaced_the_page_leaves_the_rest_to_the_sweep(
+    house: House,
+) -> None:
+    """Its delivery does not come again: another copy of the task was acknowledged."""
+    last = await up_to_the_last(house)
+    give_up_while_read(house, last, elsewhere=False)
+
+    async def replaced() -> None:
+        house.line.meanwhile("read", "jobs/", gone)
+
+    async def gone() -> None:
+        raise instance_gone()
+
+    house.line.meanwhile("write", "jobs/", replaced)
+    with pytest.raises(InstanceDied):
+        await house.read(last)
+    house.restart()
+    assert house.statuses() == ["ok", "ok", "failed"]
+    house.clock.advance(patience.QUIET.total_seconds())
+    await house.sweep()
+    assert house.statuses() == ["ok", "ok", "ok"]
+    house.assert_nothing_in_flight()
+    house.assert_published_as_it_stands()
+
+
+@story
 async def test_the_record_keeps_what_it_knew_of_the_document(house: House) -> None:
     last = await up_to_the_last(house)
     give_up_while_read(house, last, elsewhere=False)
@@ -89,9 +115,9 @@ async def test_its_duplicates_change_nothing_any_more(house: House) -> None:
     assert house.outbox.requests.total() <= 20
 
 
-async def _die_before_the_job_stands(house: House, last: PageTask) -> None:
+async def _die_when_it_is_replaced(house: House, last: PageTask) -> None:
     def die(verb: str, name: str) -> None:
-        if verb == "write" and name.startswith("jobs/") and "a.pdf 3" in house.scribe.asked:
+        if verb == "write" and name.startswith("jobs/") and house.page(last.source, 3)[0]["status"] == "ok":
             house.line.at = None
             raise InstanceDied("gone")
 
@@ -102,11 +128,11 @@ async def _die_before_the_job_stands(house: House, last: PageTask) -> None:
 
 
 @story
-async def test_one_that_dies_before_the_job_stands_is_mended_by_the_next_delivery(house: House) -> None:
+async def test_one_that_dies_when_the_page_is_replaced_is_mended_by_the_next_delivery(house: House) -> None:
     last = await up_to_the_last(house)
     give_up_while_read(house, last, elsewhere=True)
 
-    await _die_before_the_job_stands(house, last)
+    await _die_when_it_is_replaced(house, last)
     assert house.statuses() == ["ok", "ok", "failed"]
     assert await house.read(last, attempt=2) is End.FINISHED
     assert house.statuses() == ["ok", "ok", "ok"]
@@ -118,7 +144,7 @@ async def test_one_that_keeps_dying_is_mended_when_it_is_buried(house: House) ->
     last = await up_to_the_last(house)
     give_up_while_read(house, last, elsewhere=True)
 
-    await _die_before_the_job_stands(house, last)
+    await _die_when_it_is_replaced(house, last)
     assert await house.bury(last) is GaveUp.DONE
     assert house.statuses() == ["ok", "ok", "ok"]
     house.assert_nothing_in_flight()

@@ -4,7 +4,7 @@ the same edition. Reading the prefix back is reading the ledger.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from bucketscribe import layout, records
@@ -38,10 +38,17 @@ async def ended(bucket: Bucket, task: PageTask) -> PageRecord | None:
     return found if found and found.edition >= task.edition else None
 
 
-async def write(bucket: Bucket, source: ObjectRef, record: PageRecord, body: str) -> PageRecord:
+async def write(
+    bucket: Bucket,
+    source: ObjectRef,
+    record: PageRecord,
+    body: str,
+    *,
+    before_late: Callable[[], Awaitable[object]] | None = None,
+) -> PageRecord:
     """End a page; return the record that then stands, which is another one's if that is as good or better.
-    One that replaces a worse ending of the same edition is marked as late; a redo that failed leaves what
-    stood, in its own edition.
+    One that replaces a worse ending of the same edition is marked as late, and `before_late` is done first;
+    a redo that failed leaves what stood, in its own edition.
 
     One request, two or three more for each writer who came between.
     """
@@ -63,6 +70,8 @@ async def write(bucket: Bucket, source: ObjectRef, record: PageRecord, body: str
                 return standing
             new, data = _marked(record, standing), body.encode()
             generation = info.generation if info else 0
+            if new.is_late and before_late:
+                await before_late()
             if standing and _is_kept(standing, record):
                 stood = await bucket.body(name, generation)  # None: replaced again, the write will tell
                 new, data = _kept(standing, record), stood or b""

@@ -2,15 +2,28 @@
 
 A page may be read after it was given up, its document finished and its job closed. Who has replaced the page
 makes the job stand at a new generation, after the page: a finisher with an older reading can then not close
-it, since a job is closed by the generation that was read before the pages were. Who dies between the two is
-mended by the page's next delivery, which finds the page marked as late.
+it, since a job is closed by the generation that was read before the pages were. It stands already before the
+page is replaced: who dies then leaves a job to the sweep, which publishes whatever there is.
 """
+
+import contextlib
 
 from bucketscribe import jobs, layout, published, records
 from bucketscribe.errors import WriteConflict
 from bucketscribe.logs import Severity, log
 from bucketscribe.model import Job, ObjectRef
 from bucketscribe.ports import Bucket
+from bucketscribe.published import Published
+
+
+async def make_way(source: ObjectRef, bucket: Bucket) -> None:
+    """Have the job of a finished `source` stand, before one of its pages is replaced.
+
+    Raises UnreadableJob, CloudError.
+    """
+    if await jobs.read(source, bucket) is None and (former := await _published(source, bucket)):
+        with contextlib.suppress(WriteConflict):
+            await jobs.write(former.job, 0, bucket)
 
 
 async def reopen(source: ObjectRef, page: int, bucket: Bucket) -> None:
@@ -36,11 +49,18 @@ async def _closed_job(source: ObjectRef, page: int, bucket: Bucket) -> Job | Non
     """Make the job of a finished document from its record; None when that is of another version or has this
     very page.
     """
-    stored = await bucket.read(layout.document_record(source.name))
-    if stored is None or records.published_generation(stored.info) != source.generation:
+    former = await _published(source, bucket)
+    if former is None:
         return None
-    former = published.decode(stored.data)
     info = await bucket.look(layout.page(source, page))
     if info is None or former.page_generations.get(page) == info.generation:
         return None
     return former.job
+
+
+async def _published(source: ObjectRef, bucket: Bucket) -> Published | None:
+    """Read what the record of a finished document knows; None when that is of another version."""
+    stored = await bucket.read(layout.document_record(source.name))
+    if stored is None or records.published_generation(stored.info) != source.generation:
+        return None
+    return published.decode(stored.data)

@@ -37,6 +37,7 @@ from bucketscribe.model import (
     Profile,
 )
 from bucketscribe.ports import Clock, Reader
+from bucketscribe.reopen import make_way
 from bucketscribe.settings import Settings
 from bucketscribe.turns import Rank, Turns
 
@@ -103,11 +104,14 @@ async def _write(delivery: Delivery, ended: _Ended, house: Transcriber) -> PageR
     """Write the page into the ledger; return the record that stands there then."""
     started = house.clock.monotonic()
     record = ended.record
-    standing = await ledger.write(house.finisher.output_bucket, delivery.task.source, record, ended.body)
+    source, bucket = delivery.task.source, house.finisher.output_bucket
+    standing = await ledger.write(
+        bucket, source, record, ended.body, before_late=lambda: make_way(source, bucket)
+    )
     log(
         Severity.WARNING if record.status is PageStatus.FAILED else Severity.INFO,
         "page ended",
-        source=str(delivery.task.source),
+        source=str(source),
         page=record.page,
         status=record.status.value,
         code=record.error.code if record.error else None,
