@@ -25,7 +25,7 @@ from infra.local.wiring import Ports
 _DEAD_TOPIC = "page-tasks-dead"
 _REPOSITORY = Path(__file__).parents[2]
 
-# As on Google Cloud, but for the back-off: 10 to 600 s there, where an outage may last a weekend; here
+# As on Google Cloud, but for the back-off: 10 to 400 s there, where an outage may last a weekend; here
 # somebody is looking at a progress bar.
 _ACK_DEADLINE_SECONDS = 600.0
 _MINIMUM_BACKOFF_SECONDS = 1.0

@@ -1,7 +1,7 @@
-"""What is deployed for a number of GPUs, as the deploy scripts have it: `infra/gcp/numbers.sh`, read into values.
+"""What is deployed for a number of GPUs, as the deploy scripts derive it: `infra/gcp/numbers.sh`, as values.
 
-The scripts are the only place where these numbers are derived; the flow simulation and `bucketscribe estimate`
-reckon with what is read here.
+They are the only place where these numbers come from; the flow simulation and `bucketscribe estimate` reckon
+with what is read here.
 """
 
 import subprocess

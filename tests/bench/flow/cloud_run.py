@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import math
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -18,6 +17,9 @@ I = TypeVar("I")  # noqa: E741 - an instance
 
 # How often the autoscaler looks.
 LOOK_SECONDS = 5.0
+
+# The part of a circle by which numbers spread most evenly over it, however many there are.
+_GOLDEN = (5**0.5 - 1) / 2
 
 # How long an outage's 503 takes.
 _AWAY_SECONDS = 0.2
@@ -44,7 +46,6 @@ class CloudRun(Generic[I]):
     """
 
     timing: Timing
-    chance: random.Random
     make: Callable[[int], I]
     instances: int
     concurrency: int
@@ -160,8 +161,12 @@ class CloudRun(Generic[I]):
             self.starts += 1
             box = Box(instance=self.make(self.starts), started=self.timing.monotonic())
             self.boxes.append(box)
-            seconds = self.chance.uniform(self.starting.least_seconds, self.starting.most_seconds)
-            self.timing.after(seconds, self._be_ready, box)
+            self.timing.after(self._start_seconds(), self._be_ready, box)
+
+    def _start_seconds(self) -> float:
+        """Take the mean first, then spread the starts evenly between least and most."""
+        least, most = self.starting.least_seconds, self.starting.most_seconds
+        return least + (0.5 + (self.starts - 1) * _GOLDEN) % 1 * (most - least)
 
     def _be_ready(self, box: Box[I]) -> None:
         if box in self.boxes:

@@ -53,9 +53,8 @@ class Line:
 class Renderer:
     """`ports.Renderer`: make-believe documents, drawn in the time that a core takes for a page."""
 
-    def __init__(self, timing: Timing, render_seconds: float) -> None:
+    def __init__(self, timing: Timing) -> None:
         self._timing = timing
-        self._render_seconds = render_seconds
         self._papers = FakeRenderer()
 
     async def inspect(self, path: Path) -> DocumentFacts:
@@ -63,7 +62,7 @@ class Renderer:
         return await self._papers.inspect(path)
 
     async def page(self, path: Path, page: int, longest_edge_px: int) -> PageImage:
-        await self._timing.sleep(self._render_seconds)
+        await self._timing.sleep(capacity.RENDER_SECONDS)
         self._papers.drawn.clear()
         return await self._papers.page(path, page, longest_edge_px)
 
@@ -84,7 +83,6 @@ class Outside:
     finished: Topic
     reader: Reader
     folder: Path
-    render_seconds: float = capacity.RENDER_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +110,7 @@ def build(settings: Settings, outside: Outside) -> House:
         limit_bytes=settings.cache_mib * 1024**2,
         monotonic=timing.monotonic,
     )
-    renderer = Renderer(timing, outside.render_seconds)
+    renderer = Renderer(timing)
     lanes = {"express": outside.express, "bulk": outside.bulk}
     fan_out = FanOut(
         settings=settings, finisher=finisher, cache=cache, renderer=renderer, reader=outside.reader, **lanes

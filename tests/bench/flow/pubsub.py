@@ -1,9 +1,9 @@
 """A push subscription: a window of outstanding messages that grows and shrinks, retries, dead letters.
 
-What Google says of it (https://cloud.google.com/pubsub/docs/push#push_backoff, 2026-11): the window begins with
-a small single digit, grows with acknowledgements, shrinks with refusals, ends at 3,000; refusals slow the whole
-subscription by 100 ms to 60 s. How much a refusal does is a guess, so there are two: a window that narrows,
-and `harsh` ones, where it stands wide open always.
+What Google says of it (https://cloud.google.com/pubsub/docs/push#push_backoff, 2026-11): the window begins
+with a small single digit, grows with acknowledgements, shrinks with refusals, ends at 3,000; refusals slow
+the whole subscription by 100 ms to 60 s. How much a refusal does is a guess, so there are two models: a
+window that narrows, and a harsh one that stands wide open always.
 """
 
 import asyncio
@@ -55,6 +55,7 @@ class Subscription:
     endpoint: Endpoint
     bury: Endpoint
     is_harsh: bool = False
+    copies: int = 1
     pushes: int = 0
     refusals: int = 0
     dead: int = 0
@@ -76,7 +77,7 @@ class Subscription:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         await self.timing.sleep(capacity.PUBLISH_SECONDS)
-        for message in messages:
+        for message in (*messages,) * self.copies:
             self._put(Letter(message), self.timing.monotonic())
         self._pump()
 
@@ -155,7 +156,6 @@ class Subscription:
         self._refused_lately += not is_ok
         while self._answers[0][0] < now - _REMEMBERED_SECONDS:
             self._refused_lately -= not self._answers.popleft()[1]
-
 
 
 def envelope(letter: Letter) -> bytes:

@@ -49,29 +49,26 @@ def book(pages: int = 300) -> Scenario:
     return Scenario(name="one book", drops=(Drop(name="book.pdf", pages=pages),))
 
 
-def flood(pages: int = 10_000, *, a_document: int = 200, name: str = "") -> Scenario:
+def flood(pages: int = 10_000, *, a_document: int = 200) -> Scenario:
     """Documents of 200 pages, all at once."""
     drops = tuple(Drop(name=f"{i}.pdf", pages=a_document) for i in range(pages // a_document))
-    return Scenario(name=name or f"a flood of {pages:,} pages", drops=drops)
+    return Scenario(name=f"a flood of {pages:,} pages", drops=drops)
 
 
 def mixture(book_pages: int = 3000, invoices: int = 75) -> Scenario:
     """A book, and from the fourth minute on, when GPUs are awake, an invoice every 20 s."""
-    small = (
-        Drop(name=f"invoice-{i}.pdf", pages=1, at_seconds=207.0 + 20.0 * i) for i in range(invoices)
-    )
+    small = (Drop(name=f"invoice-{i}.pdf", pages=1, at_seconds=207.0 + 20.0 * i) for i in range(invoices))
     return Scenario(
         name=f"an invoice every 20 s behind a book of {book_pages:,}",
         drops=(Drop(name="book.pdf", pages=book_pages), *small),
     )
 
 
-def outage(pages: int = 10_000, *, hours: float = 2.0) -> Scenario:
+def outage(pages: int = 10_000, *, hours: float = 2.0, begins: float = 1800.0) -> Scenario:
     """The flood, and after half an hour the GPU service is away."""
-    drops = flood(pages).drops
-    return Scenario(
-        name=f"a flood, and {hours:g} hours without a GPU", drops=drops, away=(1800.0, hours * 3600.0)
-    )
+    drops = flood(pages, a_document=min(pages, 100)).drops
+    name = f"a flood, and {hours:g} hours without a GPU"
+    return Scenario(name=name, drops=drops, away=(begins, hours * 3600.0))
 
 
 def one_of_three(pages: int = 10_000) -> Scenario:

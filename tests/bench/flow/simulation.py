@@ -1,5 +1,6 @@
 """One run on virtual time: the same figures every time."""
 
+import asyncio
 import contextlib
 import io
 import tempfile
@@ -25,15 +26,25 @@ def simulate(
     *,
     most_seconds: float = 200_000.0,
 ) -> tuple[Result, Gauge]:
-    """Put a scenario through; nothing of it is random, and nothing takes real time but the deeds themselves."""
+    """Put a scenario through; nothing of it is random, and only the deeds take real time."""
     loop = VirtualLoop(seeded(0), patience_steps=1_000_000 + scenario.pages * _STEPS_A_PAGE)
     try:
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(_Nowhere()):
-            return loop.run_until_complete(
+            lived = loop.run_until_complete(
                 _live(scenario, deployment, habits or Habits(), Path(folder), most_seconds)
             )
+            loop.run_until_complete(_end_all())
+            return lived
     finally:
         loop.close()
+
+
+async def _end_all() -> None:
+    """Cancel what is still under way: copies of pages that have ended, and what waits to be sent again."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 class _Nowhere(io.TextIOBase):

@@ -1,4 +1,4 @@
-"""The bench's time: the loop's, or `scale` times as fast. Seconds here are always those of the world shown."""
+"""The bench's time: the loop's, or `scale` times as fast. All seconds are those of the world shown."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,12 +1,9 @@
 """A project on Google Cloud, on the running loop's time: the real deeds, and a model of everything else."""
 
 import asyncio
-import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bucketscribe import layout
 from bucketscribe.errors import BucketscribeError, ModelBusy, ModelTimeout
 from bucketscribe.fan_out import fan_out
 from bucketscribe.give_up import give_up
@@ -15,7 +12,7 @@ from bucketscribe.model import ObjectRef, PageText, Profile, Upload
 from bucketscribe.resume import INTERVAL_SECONDS, resume
 from bucketscribe.transcribe import transcribe
 from infra.operate import capacity
-from infra.operate.deployment import Deployment
+from infra.operate.deployment import Deployment, Door
 from tests.bench.flow.cloud_run import CloudRun
 from tests.bench.flow.house import House, Outside, build
 from tests.bench.flow.l4 import L4, Refused
@@ -36,11 +33,11 @@ _EVENT_AGAIN_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
-    """What may be otherwise: a Pub/Sub whose window never narrows, no warm-up, slower drawing."""
+    """What may be otherwise: a Pub/Sub whose window never narrows, no warm-up, two copies of every task."""
 
     is_harsh: bool = False
     warms_up: bool = True
-    render_seconds: float = capacity.RENDER_SECONDS
+    sends_twice: bool = False
 
 
 class Reader:
@@ -99,7 +96,6 @@ class World:
             finished=self._finished,
             reader=Reader(self.gpus, self.timing, warms_up=habits.warms_up),
             folder=folder,
-            render_seconds=habits.render_seconds,
         )
         self.uploads = self._function(deployment.upload)
         self.workers = self._function(deployment.worker)
@@ -192,17 +188,15 @@ class World:
 
         return CloudRun(
             timing=self.timing,
-            chance=seeded(1),
             make=make,
             instances=min(given.gpus, self._scenario.quota or given.gpus),
             concurrency=given.gpu_concurrency,
             starting=capacity.GPU,
         )
 
-    def _function(self, door: Any) -> CloudRun[House]:
+    def _function(self, door: Door) -> CloudRun[House]:
         return CloudRun(
             timing=self.timing,
-            chance=seeded(2),
             make=self._house,
             instances=door.instances,
             concurrency=door.concurrency,
@@ -215,11 +209,12 @@ class World:
     def _lane(self, habits: Habits) -> Subscription:
         return Subscription(
             timing=self.timing,
-            chance=random.Random(3),
+            chance=seeded(3),
             deployment=self._deployment,
             endpoint=self._push,
             bury=self._bury,
             is_harsh=habits.is_harsh,
+            copies=1 + habits.sends_twice,
         )
 
     # What is seen.
@@ -250,7 +245,5 @@ class World:
             name: at - uploaded[name.removeprefix("documents/").removesuffix(".json")]
             for name, at in self.gauge.document_ends.items()
         }
-        pages = {
-            name: at - uploaded[name.split("/")[1]] for name, at in self.gauge.page_ends.items()
-        }
+        pages = {name: at - uploaded[name.split("/")[1]] for name, at in self.gauge.page_ends.items()}
         return pages, documents
