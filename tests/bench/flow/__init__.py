@@ -8,6 +8,7 @@ virtual time. `python -m tests.bench.flow` prints the tables; two runs print the
     cloud_run   a service: instances that start, fill up and go; callers held, then refused
     pubsub      a push subscription: window, back-off, retries, dead letters
     l4          vLLM on an L4, by processor sharing
+    stack       real runs: the laptop's cloud in front of `served`, the modelled L4s behind vLLM's HTTP
     scenarios   what people drop         measures  what is seen of it         timing  the time shown
 
 What an L4 and Google's services do stands in infra/operate/capacity.py, what is deployed in infra/gcp/env.sh,

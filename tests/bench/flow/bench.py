@@ -136,8 +136,9 @@ def plot(result: Mapping[str, Any], folder: Path) -> Path:
         if row["busy"] is not None and not row["is_harsh"]:
             axes.plot(row["series"]["minutes"], row["series"]["busy"], label=row["scenario"], linewidth=1)
     axes.set(xlabel="minutes from the upload", ylabel="share of what three L4s can do", ylim=(0, 1.05))
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
     path = folder / "flow.svg"
-    figure.savefig(path, metadata={"Date": None})
+    with pyplot.rc_context({"svg.hashsalt": "flow"}):
+        figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
     pyplot.close(figure)
     return path

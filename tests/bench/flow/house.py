@@ -96,44 +96,51 @@ class House:
 
 
 def build(settings: Settings, outside: Outside) -> House:
-    timing = outside.timing
-    line = Line(timing, outside.inbox)
-    finisher = Finisher(
-        input_bucket=BucketOverLine(outside.inbox, line),
-        output_bucket=BucketOverLine(outside.outbox, line),
-        finished=outside.finished,
-        clock=timing,
-    )
+    finisher = _finisher(outside)
     cache = DocumentCache(
         finisher.input_bucket,
         Path(tempfile.mkdtemp(dir=outside.folder)),
         limit_bytes=settings.cache_mib * 1024**2,
-        monotonic=timing.monotonic,
+        monotonic=outside.timing.monotonic,
     )
-    renderer = Renderer(timing)
+    renderer = Renderer(outside.timing)
     lanes = {"express": outside.express, "bulk": outside.bulk}
     fan_out = FanOut(
         settings=settings, finisher=finisher, cache=cache, renderer=renderer, reader=outside.reader, **lanes
     )
     give_up = GiveUp(settings=settings, finisher=finisher, **lanes)
-    transcriber = Transcriber(
-        settings=settings,
-        profiles=PROFILES,
-        finisher=finisher,
-        drawing=Drawing(
-            input_bucket=finisher.input_bucket,
-            cache=cache,
-            renderer=renderer,
-            places=Places(places=settings.render_workers, where="at the render processes"),
-        ),
-        reader=outside.reader,
-        turns=Turns(places=settings.pages_at_gpu, waiting=settings.pages_waiting),
-        clock=timing,
-        chance=outside.chance,
+    drawing = Drawing(
+        input_bucket=finisher.input_bucket,
+        cache=cache,
+        renderer=renderer,
+        places=Places(places=settings.render_workers, where="at the render processes"),
     )
     return House(
         fan_out=fan_out,
-        transcriber=transcriber,
+        transcriber=_transcriber(settings, outside, finisher, drawing),
         give_up=give_up,
         resume=Resume(fan_out=fan_out, give_up=give_up),
+    )
+
+
+def _finisher(outside: Outside) -> Finisher:
+    line = Line(outside.timing, outside.inbox)
+    return Finisher(
+        input_bucket=BucketOverLine(outside.inbox, line),
+        output_bucket=BucketOverLine(outside.outbox, line),
+        finished=outside.finished,
+        clock=outside.timing,
+    )
+
+
+def _transcriber(settings: Settings, outside: Outside, finisher: Finisher, drawing: Drawing) -> Transcriber:
+    return Transcriber(
+        settings=settings,
+        profiles=PROFILES,
+        finisher=finisher,
+        drawing=drawing,
+        reader=outside.reader,
+        turns=Turns(places=settings.pages_at_gpu, waiting=settings.pages_waiting),
+        clock=outside.timing,
+        chance=outside.chance,
     )

@@ -27,6 +27,10 @@ class Scenario:
     def pages(self) -> int:
         return sum(drop.pages for drop in self.drops)
 
+    def work(self) -> float:
+        """Tell how much work all pages are, in average ones."""
+        return sum(work(f"{drop.name} {page}") for drop in self.drops for page in range(1, drop.pages + 1))
+
 
 def unit(*key: object) -> float:
     """Draw from [0, 1), always the same for a key."""

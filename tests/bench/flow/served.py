@@ -91,6 +91,9 @@ class Served:
             }
         )
 
+    async def close(self) -> None:
+        await self._service.close()
+
     async def fail(self, request: Request) -> Response:
         for l4 in self._service.fail(float(request.query_params["seconds"])):
             l4.die()
@@ -114,9 +117,8 @@ def _completion(text: str) -> dict[str, Any]:
     }
 
 
-async def serve(port: int, scale: float, gpus: int) -> None:
-    served = Served(scale, gpus)
-    app = Starlette(
+def application(served: Served) -> Starlette:
+    return Starlette(
         routes=[
             Route("/v1/chat/completions", served.read, methods=["POST"]),
             Route("/health", served.health),
@@ -124,6 +126,10 @@ async def serve(port: int, scale: float, gpus: int) -> None:
             Route("/fail", served.fail, methods=["POST"]),
         ]
     )
+
+
+async def serve(port: int, scale: float, gpus: int) -> None:
+    app = application(Served(scale, gpus))
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", timeout_keep_alive=60)
     await uvicorn.Server(config).serve()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from infra.operate import capacity
 from infra.operate.deployment import Deployment
 from tests.bench.flow.measures import Gauge, Result, percentile
-from tests.bench.flow.scenarios import Scenario, work
+from tests.bench.flow.scenarios import Scenario
 from tests.bench.flow.timing import Timing
 from tests.bench.flow.world import Habits, World
 from tests.fakes.line import seeded
@@ -63,23 +63,16 @@ async def _live(
 
 
 def result_of(world: World, scenario: Scenario, deployment: Deployment, habits: Habits) -> Result:
-    pages, documents = world.latencies()
-    express = deployment.settings.express_pages
-    small = [
-        documents[f"documents/{drop.name}.json"]
-        for drop in scenario.drops
-        if drop.pages <= express and f"documents/{drop.name}.json" in documents
-    ]
-    read = sum(work(f"{drop.name} {page}") for drop in scenario.drops for page in range(1, drop.pages + 1))
-    peak = capacity.PEAK_PAGES_PER_SECOND * min(deployment.gpus, scenario.quota or deployment.gpus)
+    pages, short = world.latencies(deployment.settings.express_pages)
+    gpus = min(deployment.gpus, scenario.quota or deployment.gpus)
     return Result(
         scenario=scenario.name,
         gpus=deployment.gpus,
         is_harsh=habits.is_harsh,
         pages=scenario.pages,
         seconds=max(world.gauge.document_ends.values(), default=0.0),
-        ideal_seconds=scenario.pages / peak,
-        first_page_seconds=min(pages.values(), default=None),
+        ideal_seconds=scenario.pages / (capacity.PEAK_PAGES_PER_SECOND * gpus),
+        first_page_seconds=min(pages, default=None),
         busy=world.gauge.busy(),
         busy_of_all=world.gauge.busy_of_all(),
         refusals_a_page=sum(lane.refusals for lane in world.lanes) / scenario.pages,
@@ -87,12 +80,12 @@ def result_of(world: World, scenario: Scenario, deployment: Deployment, habits: 
         most_outstanding=max(lane.most_outstanding for lane in world.lanes),
         dead_letters=sum(lane.dead for lane in world.lanes),
         unread=scenario.pages - len(pages),
-        page_p50_seconds=percentile(list(pages.values()), 0.5),
-        page_p95_seconds=percentile(list(pages.values()), 0.95),
-        small_p50_seconds=percentile(small, 0.5),
-        small_p95_seconds=percentile(small, 0.95),
-        small_most_seconds=max(small, default=None),
+        page_p50_seconds=percentile(pages, 0.5),
+        page_p95_seconds=percentile(pages, 0.95),
+        small_p50_seconds=percentile(short, 0.5),
+        small_p95_seconds=percentile(short, 0.95),
+        small_most_seconds=max(short, default=None),
         gpu_seconds=world.gpus.alive_seconds,
         worker_seconds=world.workers.active_seconds,
-        wasted=max(0.0, sum(l4.work for l4 in world.l4s) / read - 1),
+        wasted=max(0.0, sum(l4.work for l4 in world.l4s) / scenario.work() - 1),
     )

@@ -1,8 +1,8 @@
 """Real runs: the laptop's cloud, with its doors, broker and bucket server, in front of the served L4s.
 
-`python -m tests.bench.flow.stack [FILE.json [SCALE [PAGES]]]`. The time of the L4s runs SCALE times as fast (5);
-budgets are as much shorter, and what drawing, storage and doors take here counts SCALE times. On a machine
-whose cores cannot keep up the busy fraction says more of it than of the flow.
+`python -m tests.bench.flow.stack [FILE.json [SCALE [PAGES]]]`. The L4s' time runs SCALE times as fast
+(5); budgets are as much shorter, and what drawing, storage and doors take here counts SCALE times. On a
+machine whose cores cannot keep up the busy fraction says more of it than of the flow.
 """
 
 # ruff: noqa: T201 - a table for people
@@ -18,9 +18,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import httpx
@@ -136,75 +138,110 @@ def _listen(process: "subprocess.Popen[str]", stack: Stack) -> None:
         stack.ends.put((time.monotonic(), json.loads(line)))
 
 
-def put_through(
-    stack: Stack,
-    scenario: str,
-    drops: list[tuple[str, int, float]],
-    *,
-    away: tuple[float, float] | None = None,
-) -> dict[str, Any]:
-    """Drop documents (name, pages, seconds from the beginning) and watch the L4s until all have ended."""
-    room = GPUS * deployment(GPUS).gpu_concurrency
-    pages = sum(count for _, count, _ in drops)
-    begun, first = stack.state(), None
-    dropped: dict[str, float] = {}
-    ended: dict[str, float] = {}
-    statuses: dict[str, int] = {}
-    busy: list[float] = []
-    began = time.monotonic()
-    while len(ended) < len(drops):
-        now = (time.monotonic() - began) * stack.scale
-        if now > _PATIENCE_SECONDS * stack.scale:
-            raise RuntimeError(f"{scenario}: {len(drops) - len(ended)} documents never ended")
-        for name, count, at in drops:
-            if at <= now and name not in dropped:
-                dropped[name] = now
-                stack.drop(name, count)
-        if away and now >= away[0]:
-            stack.fail(away[1])
-            away = None
-        seen = stack.state()
-        answered = seen["answered"] - begun["answered"]
-        first = first if first is not None or not answered else now
-        if answered and pages - answered > room and seen["gpus"] and not seen["is_away"]:
-            busy.append(seen["speed"] / (seen["gpus"] * PEAK_PAGES_PER_SECOND))
-        with contextlib.suppress(queue.Empty):
-            while True:
-                at, told = stack.ends.get_nowait()
-                ended[told["name"]] = (at - began) * stack.scale
-                statuses[told["status"]] = statuses.get(told["status"], 0) + 1
-        time.sleep(_LOOK_SECONDS)
-    short = [ended[name] - dropped[name] for name, count, _ in drops if count == 1]
-    return {
-        "scenario": scenario,
-        "pages": pages,
-        "statuses": statuses,
-        "seconds": round(max(ended.values()), 1),
-        "first_page_seconds": round(first or 0.0, 1),
-        "busy": round(sum(busy) / len(busy), 4) if busy else None,
-        "short_p50_seconds": None if not short else round(percentile(short, 0.5) or 0.0, 1),
-        "gpu_calls_a_page": round((stack.state()["answered"] - begun["answered"]) / pages, 3),
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A document, dropped so many seconds after the beginning."""
+
+    name: str
+    pages: int = 1
+    at: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Watch:
+    """One scenario under way; seconds are of the L4s' time, from its beginning."""
+
+    stack: Stack
+    scenario: str
+    drops: Sequence[Dropped]
+    away: tuple[float, float] | None = None
+    dropped: dict[str, float] = field(default_factory=dict)
+    ended: dict[str, float] = field(default_factory=dict)
+    statuses: Counter[str] = field(default_factory=Counter)
+    busy: list[float] = field(default_factory=list)
+    first: float | None = None
+
+    def __post_init__(self) -> None:
+        self._answered_before = self.stack.state()["answered"]
+        self._began = time.monotonic()
+        self._room = GPUS * deployment(GPUS).gpu_concurrency
+        self._pages = sum(each.pages for each in self.drops)
+
+    def put_through(self) -> dict[str, Any]:
+        """Drop everything in its time and look on until all has ended."""
+        while len(self.ended) < len(self.drops):
+            now = self._now(time.monotonic())
+            if now > _PATIENCE_SECONDS * self.stack.scale:
+                raise RuntimeError(f"{self.scenario}: {len(self.drops) - len(self.ended)} never ended")
+            self._act(now)
+            self._look(now)
+            time.sleep(_LOOK_SECONDS)
+        return self._figures()
+
+    def _now(self, at: float) -> float:
+        return (at - self._began) * self.stack.scale
+
+    def _act(self, now: float) -> None:
+        for each in self.drops:
+            if each.at <= now and each.name not in self.dropped:
+                self.dropped[each.name] = now
+                self.stack.drop(each.name, each.pages)
+        if self.away and now >= self.away[0]:
+            self.stack.fail(self.away[1])
+            self.away = None
+
+    def _look(self, now: float) -> None:
+        seen = self.stack.state()
+        answered = seen["answered"] - self._answered_before
+        if answered and self.first is None:
+            self.first = now
+        if answered and self._pages - answered > self._room and seen["gpus"] and not seen["is_away"]:
+            self.busy.append(seen["speed"] / (seen["gpus"] * PEAK_PAGES_PER_SECOND))
+        while not self.stack.ends.empty():
+            at, told = self.stack.ends.get()
+            self.ended[told["name"]] = self._now(at)
+            self.statuses[told["status"]] += 1
+
+    def _figures(self) -> dict[str, Any]:
+        short = [self.ended[each.name] - self.dropped[each.name] for each in self.drops if each.pages == 1]
+        median = percentile(short, 0.5)
+        answered = self.stack.state()["answered"] - self._answered_before
+        return {
+            "scenario": self.scenario,
+            "pages": self._pages,
+            "statuses": dict(self.statuses),
+            "seconds": round(max(self.ended.values()), 1),
+            "first_page_seconds": round(self.first or 0.0, 1),
+            "busy": round(fmean(self.busy), 4) if self.busy else None,
+            "short_p50_seconds": None if median is None else round(median, 1),
+            "gpu_calls_a_page": round(answered / self._pages, 3),
+        }
 
 
 def run(*, scale: float = 5.0, pages: int = 1000) -> dict[str, Any]:
     """Put an invoice, a book, a flood, a mixture and an outage through, one after the other."""
-    at_once = [(f"flood-{number}.pdf", 100, 0.0) for number in range(pages // 100)]
-    invoices = [(f"invoice-{number}.pdf", 1, 60.0 + 20.0 * number) for number in range(10)]
-    outage = [(name.replace("flood", "outage"), count, at) for name, count, at in at_once]
+    invoices = [Dropped(name=f"invoice-{number}.pdf", at=60.0 + 20.0 * number) for number in range(10)]
+
+    def flood(name: str) -> list[Dropped]:
+        return [Dropped(name=f"{name}-{number}.pdf", pages=100) for number in range(pages // 100)]
+
     with running(scale) as stack:
+
+        def put_through(scenario: str, *drops: Dropped, away: tuple[float, float] | None = None) -> Any:
+            return Watch(stack=stack, scenario=scenario, drops=drops, away=away).put_through()
+
         return {
             "bench": "flow on a laptop",
             "scale": scale,
             "cores": os.cpu_count(),
             "runs": [
-                put_through(stack, "one invoice", [("invoice.pdf", 1, 0.0)]),
-                put_through(stack, "one book of 300", [("book.pdf", 300, 0.0)]),
-                put_through(stack, f"a flood of {pages:,} pages", at_once),
+                put_through("one invoice", Dropped(name="invoice.pdf")),
+                put_through("one book of 300", Dropped(name="book.pdf", pages=300)),
+                put_through(f"a flood of {pages:,} pages", *flood("flood")),
                 put_through(
-                    stack, "an invoice every 20 s behind a book", [("long.pdf", pages, 0.0), *invoices]
+                    "an invoice every 20 s behind a book", Dropped(name="long.pdf", pages=pages), *invoices
                 ),
-                put_through(stack, "a flood, and 10 minutes without a GPU", outage, away=(120.0, 600.0)),
+                put_through("a flood, and 10 minutes without a GPU", *flood("outage"), away=(120.0, 600.0)),
             ],
         }
 

@@ -238,12 +238,12 @@ class World:
         )
         self.gauge.samples.append(sample)
 
-    def latencies(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Give every page's and every document's seconds from upload to its object, by the object's name."""
-        uploaded = {drop.name: drop.at_seconds for drop in self._scenario.drops}
-        documents = {
-            name: at - uploaded[name.removeprefix("documents/").removesuffix(".json")]
+    def latencies(self, express_pages: int) -> tuple[list[float], list[float]]:
+        """Give the seconds from the upload to every page's object, and to every short document's record."""
+        drops = {drop.name: drop for drop in self._scenario.drops}
+        pages = [at - drops[name.split("/")[1]].at_seconds for name, at in self.gauge.page_ends.items()]
+        documents = [
+            (drops[name.removeprefix("documents/").removesuffix(".json")], at)
             for name, at in self.gauge.document_ends.items()
-        }
-        pages = {name: at - uploaded[name.split("/")[1]] for name, at in self.gauge.page_ends.items()}
-        return pages, documents
+        ]
+        return pages, [at - drop.at_seconds for drop, at in documents if drop.pages <= express_pages]
