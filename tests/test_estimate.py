@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,16 @@ def test_the_guess_says_how_far_off_it_may_be():
     assert varied.expected_pages() == 300
     assert 100 < varied.error_pages() < 200
     assert Counted(documents=10, pages=[1, 5] * 5).error_pages() == 0
+
+
+def test_the_readme_of_the_cloud_has_the_price_list_and_its_date():
+    prices, text = read_prices(), (ROOT / "infra" / "README.md").read_text()
+    small, large = (
+        1000 / capacity.PEAK_PAGES_PER_SECOND * bill.gpu_second(given, prices)
+        for given in (replace(deployment(3), gpu_vcpu=4, gpu_memory_gib=16), deployment(3))
+    )
+    assert f"${small:.2f} / ${large:.2f}" in text
+    assert f"{prices.region}, Google's price list of {prices.dated}" in text
 
 
 def test_the_readme_holds_the_table_that_the_command_prints():

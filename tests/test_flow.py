@@ -1,15 +1,19 @@
 """The flow of pages, simulated small: GPUs busy while there is work, nothing lost, short before long."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from infra.operate import capacity
 from infra.operate.deployment import deployment
-from tests.bench.flow import scenarios
+from tests.bench.flow import scenarios, table
 from tests.bench.flow.measures import Result
 from tests.bench.flow.scenarios import Scenario
 from tests.bench.flow.simulation import simulate
 from tests.bench.flow.world import Habits
 
+ROOT = Path(__file__).parent.parent
 GPUS = 3
 
 
@@ -95,3 +99,10 @@ def test_more_gpus_than_one_worker_instance_serves_are_all_busy():
     result = put_through(scenarios.flood(6000), 12)
     assert result.busy is not None
     assert result.busy >= 0.95
+
+
+def test_the_readme_of_the_cloud_shows_the_figures_that_were_written_down():
+    figures = json.loads((ROOT / "docs" / "bench" / "flow.json").read_text())
+    assert table(figures) in (ROOT / "infra" / "README.md").read_text()
+    assert all(row["dead_letters"] == row["unread"] == 0 for row in (*figures["runs"], *figures["many"]))
+    assert all(row["busy"] is None or row["busy"] >= 0.95 for row in (*figures["runs"], *figures["many"]))

@@ -12,8 +12,8 @@ SAMPLE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One look. `speed` is of all L4s together, in average pages a second; `left` are pages not ended yet,
-    `outstanding` those that Pub/Sub has pushed and not heard of.
+    """One look. `speed` is of all L4s together, in average pages a second; `left` are pages dropped and not
+    ended, `outstanding` those that Pub/Sub has pushed and not heard of.
     """
 
     at_seconds: float

@@ -81,6 +81,7 @@ class World:
         self._deployment = deployment
         self.timing = timing
         self._chance = seeded(7)
+        self._dropped_pages = 0
         self.gpus = self._gpu_service()
         self.inbox, self.outbox, self._finished = FakeBucket("in"), FakeBucket("out"), FakeTopic()
         self.inbox.now = self.outbox.now = self.timing.now
@@ -107,7 +108,7 @@ class World:
         """Raises whatever went wrong in the background."""
         acts = [*map(self._upload, self._scenario.drops), self._sweep(), self._fail()]
         background = [asyncio.ensure_future(act) for act in acts]
-        while self.left() and self.timing.monotonic() < most_seconds:
+        while not self.is_over() and self.timing.monotonic() < most_seconds:
             await self.timing.sleep(SAMPLE_SECONDS)
             self._sample()
             for task in background:
@@ -122,15 +123,14 @@ class World:
         await self.uploads.close()
         await self.workers.close()
 
-    def left(self) -> int:
-        """Tell how many pages have not ended, of those that will ever be dropped."""
-        unanswered = len(self.gauge.document_ends) < len(self._scenario.drops)
-        return max(self._scenario.pages - len(self.gauge.page_ends), int(unanswered))
+    def is_over(self) -> bool:
+        return len(self.gauge.document_ends) == len(self._scenario.drops)
 
     # What happens.
 
     async def _upload(self, drop: Drop) -> None:
         await self.timing.sleep(drop.at_seconds)
+        self._dropped_pages += drop.pages
         generation = self.inbox.put(drop.name, paper(drop.name, drop.pages), content_type="application/pdf")
         stored = self.inbox.get(drop.name)
         source = ObjectRef(bucket="in", name=drop.name, generation=generation)
@@ -232,7 +232,7 @@ class World:
             at_seconds=self.timing.monotonic(),
             gpus=len(ready),
             speed=sum(l4.speed for l4 in ready),
-            left=self.left(),
+            left=self._dropped_pages - len(self.gauge.page_ends),
             outstanding=sum(lane.outstanding for lane in self.lanes),
             is_away=self.gpus.is_away,
         )
