@@ -61,8 +61,8 @@ def test_the_forecast_says_what_the_simulation_shows(scenario: Scenario, gpus: i
     shown, _ = simulate(scenario, given)
     expected = forecast(scenario.pages, given)
     assert expected.seconds == pytest.approx(shown.seconds, rel=0.15)
-    assert expected.gpu_seconds == pytest.approx(shown.gpu_seconds, rel=0.1)
-    assert expected.worker_seconds == pytest.approx(shown.worker_seconds, rel=0.2)
+    assert expected.gpu_seconds == pytest.approx(shown.gpu_seconds, rel=0.05)
+    assert expected.worker_seconds == pytest.approx(shown.worker_seconds, rel=0.15)
 
 
 def test_a_large_backlog_costs_what_its_gpu_time_costs_and_a_lone_page_mostly_idleness():
