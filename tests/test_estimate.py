@@ -62,7 +62,7 @@ def test_the_forecast_says_what_the_simulation_shows(scenario: Scenario, gpus: i
     expected = forecast(scenario.pages, given)
     assert expected.seconds == pytest.approx(shown.seconds, rel=0.15)
     assert expected.gpu_seconds == pytest.approx(shown.gpu_seconds, rel=0.05)
-    assert expected.worker_seconds == pytest.approx(shown.worker_seconds, rel=0.15)
+    assert expected.worker_seconds == pytest.approx(shown.worker_seconds, rel=0.2)
 
 
 def test_a_large_backlog_costs_what_its_gpu_time_costs_and_a_lone_page_mostly_idleness():

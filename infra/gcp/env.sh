@@ -156,8 +156,8 @@ ALERT_CHANNEL=bucketscribe-operator
 APPLIED_LABEL=bucketscribe_applied                   # an underscore: gcloud formats cannot name a key with a hyphen
 
 # ---- numbers ----------------------------------------------------------------------------------------------
-# From the number of GPUs. The house's flow simulation (2026-11-23) found them: three L4s 98-100 % busy over a
-# 10,000-page flood with 0.04 refusals a page.
+# From the number of GPUs. The flow simulation reckons with them (infra/README.md): three L4s 99 % busy over a
+# 10,000-page flood with 0.07 refusals a page.
 
 GPU_MEMORY_GIB=$((GPU_VCPU * 4))
 GPU_CONCURRENCY=36                                   # 32 to 48 is flat; the default of 640 never scales out
