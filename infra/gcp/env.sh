@@ -186,7 +186,7 @@ EVENT_TIMEOUT_SECONDS=540                            # the most that an event-dr
 
 DELIVERY_ATTEMPTS=100
 MINIMUM_BACKOFF_SECONDS=10
-MAXIMUM_BACKOFF_SECONDS=400                          # with 600 GPUs idle while pages wait out their pauses
+MAXIMUM_BACKOFF_SECONDS=400                          # with 600 s GPUs lie idle while pages wait out their pauses
 RETENTION_DAYS=7
 
 # ---- the doors --------------------------------------------------------------------------------------------
