@@ -7,7 +7,7 @@ import pytest
 
 from infra.operate import capacity
 from infra.operate.deployment import deployment
-from tests.bench.flow import scenarios, table
+from tests.bench.flow import scenarios, stack, table
 from tests.bench.flow.measures import Result
 from tests.bench.flow.scenarios import Scenario
 from tests.bench.flow.simulation import simulate
@@ -103,6 +103,9 @@ def test_more_gpus_than_one_worker_instance_serves_are_all_busy():
 
 def test_the_readme_of_the_cloud_shows_the_figures_that_were_written_down():
     figures = json.loads((ROOT / "docs" / "bench" / "flow.json").read_text())
-    assert table(figures) in (ROOT / "infra" / "README.md").read_text()
+    on_a_laptop = json.loads((ROOT / "docs" / "bench" / "flow_stack.json").read_text())
+    text = (ROOT / "infra" / "README.md").read_text()
+    assert table(figures) in text
+    assert stack.table(on_a_laptop) in text
     assert all(row["dead_letters"] == row["unread"] == 0 for row in (*figures["runs"], *figures["many"]))
     assert all(row["busy"] is None or row["busy"] >= 0.95 for row in (*figures["runs"], *figures["many"]))
