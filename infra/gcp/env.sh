@@ -156,8 +156,8 @@ ALERT_CHANNEL=bucketscribe-operator
 APPLIED_LABEL=bucketscribe_applied                   # an underscore: gcloud formats cannot name a key with a hyphen
 
 # ---- numbers ----------------------------------------------------------------------------------------------
-# From the number of GPUs. The house's flow simulation (2026-11-23) found them: three L4s 98-100 % busy over a
-# 10,000-page flood with 0.04 refusals a page.
+# From the number of GPUs. The flow simulation reckons with them (infra/README.md): three L4s 99 % busy over a
+# 10,000-page flood with 0.07 refusals a page.
 
 GPU_MEMORY_GIB=$((GPU_VCPU * 4))
 GPU_CONCURRENCY=36                                   # 32 to 48 is flat; the default of 640 never scales out
@@ -166,12 +166,17 @@ MAX_NUM_QUEUED_REQS=48
 GPU_TIMEOUT_SECONDS=600
 
 # One worker instance has one limiter, which sees everything, and one flight a page. One instance holds up to
-# 1,000 requests, which is the waiting room of six GPUs; beyond that each has its share of the ceiling.
+# 1,000 requests, which is the waiting room of six GPUs; beyond that each has its share of the ceiling. Pub/Sub
+# never has more than 3,000 pages of a lane out, and Cloud Run starts an instance when 60 % of the others' room is
+# taken: with more room than 5,000 in all, the last instances and their shares of the GPUs would lie fallow.
 GPUS_A_WORKER=6
+MOST_PAGES_OUT=3000
 WORKERS=$(((GPUS + GPUS_A_WORKER - 1) / GPUS_A_WORKER))
 PAGES_A_GPU=$((GPU_CONCURRENCY * 9 / 10))
 PAGES_AT_GPU=$((PAGES_A_GPU * GPUS / WORKERS))
 PAGES_WAITING=$((1000 * GPUS / GPUS_A_WORKER / WORKERS))
+((PAGES_WAITING * WORKERS <= MOST_PAGES_OUT * 10 / 6)) || PAGES_WAITING=$((MOST_PAGES_OUT * 10 / 6 / WORKERS))
+((PAGES_WAITING >= PAGES_AT_GPU)) || PAGES_WAITING=$PAGES_AT_GPU
 
 # A page's budget fits into the request, and the request into the ack deadline, which cannot be extended.
 ACK_DEADLINE_SECONDS=600
@@ -181,7 +186,7 @@ EVENT_TIMEOUT_SECONDS=540                            # the most that an event-dr
 
 DELIVERY_ATTEMPTS=100
 MINIMUM_BACKOFF_SECONDS=10
-MAXIMUM_BACKOFF_SECONDS=600
+MAXIMUM_BACKOFF_SECONDS=400                          # with 600 s GPUs lie idle while pages wait out their pauses
 RETENTION_DAYS=7
 
 # ---- the doors --------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class PushSubscription:
     concurrency: int
     ack_deadline_seconds: float = 600.0
     minimum_backoff_seconds: float = 10.0
-    maximum_backoff_seconds: float = 600.0
+    maximum_backoff_seconds: float = 400.0
     max_delivery_attempts: int | None = None
     dead_letter_topic: str | None = None
 

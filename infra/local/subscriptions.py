@@ -11,7 +11,7 @@ from infra.local.wiring import Ports
 
 DEAD_TOPIC = "page-tasks-dead"
 
-# As on Google Cloud, but for the back-off: 10 to 600 s there, where an outage may last a weekend; here
+# As on Google Cloud, but for the back-off: 10 to 400 s there, where an outage may last a weekend; here
 # somebody is looking at a progress bar.
 _ACK_DEADLINE_SECONDS = 600.0
 _MINIMUM_BACKOFF_SECONDS = 1.0

@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import importlib
+import sys
+from pathlib import Path
 from typing import Any
 
 _LAST_PAGE = 99_999
@@ -47,6 +49,27 @@ exit codes:
   0  the wish is written             2  it is refused, or could not be written; it says why
 """
 
+_ESTIMATE_EXAMPLES = """\
+examples:
+  bucketscribe estimate scans/ "letters/*.pdf"
+        open every file, count its pages, and tell hours and money on three L4s
+  bucketscribe estimate gs://my-project-documents/x/ --gpus 10
+        open 100 documents of the prefix, and guess the others' pages from their mean
+  bucketscribe estimate gs://my-project-documents --open 100000 --json
+        open up to 100,000 of them, each fetched as on_upload would fetch it; one JSON object
+  bucketscribe estimate --table
+        what typical drops take and cost: the README's table
+
+What is counted and what is guessed is told. Speed, start and idleness of the GPUs are those that the flow
+simulation reckons with (infra/operate/capacity.py); prices stand in infra/operate/prices.toml, or in a file
+of that form named with --prices. Sizes and settings are those of bucketscribe.env, if there is one.
+
+needs, for gs://: gcloud auth application-default login, and roles/storage.objectViewer on the bucket
+
+exit codes:
+  0  estimated                       2  nothing could be estimated; it says why
+"""
+
 
 def add_commands(commands: Any) -> None:
     """Add the operator's commands to those of `bucketscribe`."""
@@ -65,6 +88,7 @@ def add_commands(commands: Any) -> None:
     )
     verify.set_defaults(run=_verify)
     _add_redo(commands)
+    _add_estimate(commands)
 
 
 def _add_redo(commands: Any) -> None:
@@ -82,6 +106,40 @@ def _add_redo(commands: Any) -> None:
     which.add_argument("--pages", type=_numbers, metavar="LIST", help="only these, such as 3,7-9")
     redo.add_argument("--profile", metavar="NAME", help="read with this model profile")
     redo.set_defaults(run=_redo)
+
+
+def _add_estimate(commands: Any) -> None:
+    estimate = commands.add_parser(
+        "estimate",
+        help="tell how long documents will take, and what they will cost",
+        description="Count documents and pages; reckon hours and money for a number of GPUs.",
+        epilog=_ESTIMATE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    estimate.add_argument(
+        "places", nargs="*", metavar="PLACE", help="files, folders, globs; or gs://BUCKET/PREFIX"
+    )
+    estimate.add_argument(
+        "--gpus", type=_number, metavar="N", help="L4s (those of bucketscribe.env, or else 3)"
+    )
+    estimate.add_argument("--prices", type=Path, metavar="FILE", help="another price list")
+    estimate.add_argument(
+        "--open",
+        dest="most",
+        type=_number,
+        default=100,
+        metavar="N",
+        help="objects of a bucket opened at most (100)",
+    )
+    estimate.add_argument("--json", action="store_true", help="one JSON object, for scripts")
+    estimate.add_argument("--table", action="store_true", help="typical drops, as a Markdown table")
+    estimate.set_defaults(run=_estimate)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def _numbers(text: str) -> frozenset[int]:
@@ -113,3 +171,16 @@ def _verify(words: argparse.Namespace) -> int:
         verifying.verify(words.output, words.input, as_json=words.json, job_days=words.job_days)
     )
     return code
+
+
+def _estimate(words: argparse.Namespace) -> int:
+    estimating = importlib.import_module("infra.operate.estimating")
+    if words.table:
+        sys.stdout.write(estimating.table(words.gpus or 3) + "\n")
+    else:
+        asyncio.run(
+            estimating.estimate(
+                words.places, gpus=words.gpus, prices=words.prices, most=words.most, as_json=words.json
+            )
+        )
+    return 0

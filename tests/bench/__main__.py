@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.bench import client, render, startup
+from tests.bench import client, flow, growth, render, startup
 
 FOLDER = Path(__file__).parents[2] / "docs" / "bench"
 
@@ -33,7 +33,9 @@ class Bench(Protocol):
 BENCHES: tuple[tuple[str, str, Bench], ...] = (
     ("render", "Drawing and encoding a page", render),
     ("client", "From the push to the written page", client),
+    ("growth", "Short documents and long ones", growth),
     ("startup", "A cold door", startup),
+    ("flow", "How busy the GPUs are, and how long pages wait", flow),
 )
 
 

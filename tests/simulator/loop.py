@@ -11,7 +11,8 @@ from typing import Any
 _THREAD_SECONDS = 0.02
 
 
-# Steps after which something is going round in circles; an ordinary run takes some thousands.
+# Steps after which something is going round in circles, unless more are allowed; an ordinary run takes some
+# thousands.
 _PATIENCE_STEPS = 2_000_000
 
 
@@ -35,9 +36,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
     told of every task and of its context.
     """
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, *, patience_steps: int = _PATIENCE_STEPS) -> None:
         super().__init__()
         self._chance = chance
+        self._patience_steps = patience_steps
         self._seconds = 0.0
         self._tasks_made = 0
         self.steps = 0
@@ -70,7 +72,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.steps += len(ready)
         if self.enough:
             raise StandsStill("enough was seen")
-        if self.steps > _PATIENCE_STEPS:
+        if self.steps > self._patience_steps:
             raise StandsStill(f"after {self.steps} steps there is no end")
         batch = [handle for handle in ready if not handle._cancelled]
         ready.clear()

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The numbers of env.sh, for whoever reckons with them.
+source "$(dirname "$0")/lib.sh"
+help() {
+  cat <<'HELP'
+usage: infra/gcp/numbers.sh [GPUS]
+Prints what is deployed for so many GPUs (or for those of bucketscribe.env) as NAME=value lines: sizes, limits and
+times. Asks nothing of Google Cloud. `bucketscribe estimate` and the flow simulation reckon with these.
+HELP
+}
+
+case ${1-} in
+-h | --help)
+  help
+  exit 0
+  ;;
+esac
+(($# < 2)) || usage "it takes one number of GPUs"
+
+# Whatever stands in bucketscribe.env, if there is one, but for the number of GPUs that was named.
+settings=$SCRATCH/numbers.env
+file=${ENV_FILE:-$ROOT/bucketscribe.env}
+[[ ! -f $file ]] || sed "${1:+/^[[:space:]]*GPUS=/d}" "$file" >"$settings"
+[[ -f $file ]] || say PROJECT=not-asked >"$settings"
+[[ -z ${1-} ]] || printf '\nGPUS=%s\n' "$1" >>"$settings"
+ENV_FILE=$settings
+# shellcheck source=infra/gcp/env.sh
+source "$GCP/env.sh"
+
+tell() {
+  local name
+  for name in "$@"; do say "$name=${!name}"; done
+}
+
+tell GPUS GPU_VCPU GPU_MEMORY_GIB GPU_CONCURRENCY MAX_NUM_SEQS MAX_NUM_QUEUED_REQS \
+  PAGES_AT_GPU PAGES_WAITING PAGE_SECONDS BUCKETSCRIBE_CALL_RESERVE_SECONDS BUCKETSCRIBE_EXPRESS_PAGES \
+  ACK_DEADLINE_SECONDS MOST_PAGES_OUT DELIVERY_ATTEMPTS MINIMUM_BACKOFF_SECONDS MAXIMUM_BACKOFF_SECONDS
+for door in "${DOORS[@]}"; do
+  size_of "$door"
+  for name in VCPU MEMORY_MIB CONCURRENCY INSTANCES TIMEOUT_SECONDS RENDER_WORKERS; do
+    say "$door.$name=${!name}"
+  done
+done

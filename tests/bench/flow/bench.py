@@ -1,0 +1,144 @@
+"""The runs that are shown: what people drop at three GPUs, warm-up or none, and more GPUs than three."""
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from infra.operate import capacity
+from infra.operate.deployment import deployment
+from tests.bench.flow import scenarios
+from tests.bench.flow.measures import Gauge
+from tests.bench.flow.scenarios import Scenario
+from tests.bench.flow.simulation import simulate
+from tests.bench.flow.world import Habits
+
+GPUS = 3
+
+# Pages of a flood for so many GPUs: some ten minutes of work, and no more than a laptop has patience for.
+MANY = {1: 1_000, 10: 10_000, 30: 15_000, 100: 40_000}
+
+# A point of a plot every so many samples.
+_EVERY = 12
+
+
+def run() -> dict[str, Any]:
+    """Simulate everything; a few minutes on one core."""
+    return {
+        "bench": "flow",
+        "gpus": GPUS,
+        "runs": [_row(scenario, GPUS, habits) for scenario, habits in _shown()],
+        "warm_up": [
+            _row(scenario, GPUS, Habits(warms_up=warms_up)) | {"warms_up": warms_up}
+            for scenario in (scenarios.invoice(), scenarios.book())
+            for warms_up in (True, False)
+        ],
+        "many": [_row(scenarios.flood(pages), gpus, Habits()) for gpus, pages in MANY.items()],
+    }
+
+
+def _shown() -> Iterator[tuple[Scenario, Habits]]:
+    for scenario in (
+        scenarios.invoice(),
+        scenarios.book(),
+        scenarios.flood(),
+        scenarios.mixture(),
+        scenarios.outage(),
+        scenarios.one_of_three(),
+        scenarios.office(),
+    ):
+        yield scenario, Habits()
+    for scenario in (scenarios.flood(), scenarios.mixture(), scenarios.outage()):
+        yield scenario, Habits(is_harsh=True)
+
+
+def _row(scenario: Scenario, gpus: int, habits: Habits) -> dict[str, Any]:
+    result, gauge = simulate(scenario, deployment(gpus), habits)
+    return result.as_json() | {"series": _series(gauge)}
+
+
+def _series(gauge: Gauge) -> dict[str, list[float]]:
+    """Thin out the samples for a plot: minutes, share of all L4s' speed, pages outstanding."""
+    seen = gauge.samples[::_EVERY]
+    peak = capacity.PEAK_PAGES_PER_SECOND * gauge.gpus
+    return {
+        "minutes": [round(each.at_seconds / 60, 1) for each in seen],
+        "busy": [round(each.speed / peak, 3) for each in seen],
+        "outstanding": [each.outstanding for each in seen],
+    }
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Write the figures as Markdown tables."""
+    shown = [
+        "| dropped, at three L4s | done | of the least | busy | refusals a page, most tries | dead, unread "
+        "| short ones: median, 95 of 100, most | GPU time of the least |",
+        "|---|---|---|---|---|---|---|---|",
+        *map(_shown_row, result["runs"]),
+    ]
+    warm = [
+        "| first page, from the upload | with warm-up | without |",
+        "|---|---|---|",
+        *_warm_rows(result["warm_up"]),
+    ]
+    many = [
+        "| L4s | pages dropped | done | of the least | busy | of all | refusals a page | out at once |",
+        "|---|---|---|---|---|---|---|---|",
+        *map(_many_row, result["many"]),
+    ]
+    return "\n".join([*shown, "", *warm, "", *many])
+
+
+def _shown_row(row: Mapping[str, Any]) -> str:
+    short = [row[f"small_{name}_seconds"] for name in ("p50", "p95", "most")]
+    cells = (
+        row["scenario"] + ("; the window never narrows" if row["is_harsh"] else ""),
+        f"{row['seconds']:,.0f} s",
+        f"{row['seconds'] / row['ideal_seconds']:.2f}" if row["pages"] > 1 else "",
+        _share(row["busy"]),
+        f"{row['refusals_a_page']:.2f}, {row['most_attempts']}",
+        f"{row['dead_letters']}, {row['unread']}",
+        ", ".join(f"{each:,.0f} s" for each in short if each is not None),
+        f"{row['gpu_seconds'] * capacity.PEAK_PAGES_PER_SECOND / row['pages']:.2f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _warm_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        seconds = {row["warms_up"]: row["first_page_seconds"] for row in rows if row["scenario"] == scenario}
+        yield f"| {scenario} | {seconds[True]:.0f} s | {seconds[False]:.0f} s |"
+
+
+def _many_row(row: Mapping[str, Any]) -> str:
+    cells = (
+        str(row["gpus"]),
+        f"{row['pages']:,}",
+        f"{row['seconds']:,.0f} s",
+        f"{row['seconds'] / row['ideal_seconds']:.2f}",
+        _share(row["busy"]),
+        _share(row["busy_of_all"]),
+        f"{row['refusals_a_page']:.2f}",
+        f"{row['most_outstanding']:,}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
+
+
+def plot(result: Mapping[str, Any], folder: Path) -> Path:
+    """Draw how busy the L4s were over time, a line a scenario; return the SVG's path."""
+    pyplot = importlib.import_module("matplotlib.pyplot")
+    figure, axes = pyplot.subplots(figsize=(9, 4))
+    for row in result["runs"]:
+        if row["busy"] is not None and not row["is_harsh"]:
+            axes.plot(row["series"]["minutes"], row["series"]["busy"], label=row["scenario"], linewidth=1)
+    axes.set(xlabel="minutes from the upload", ylabel="share of what three L4s can do", ylim=(0, 1.05))
+    axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
+    path = folder / "flow.svg"
+    with pyplot.rc_context({"svg.hashsalt": "flow"}):
+        figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
+    pyplot.close(figure)
+    return path

@@ -1,0 +1,197 @@
+"""`bucketscribe estimate`: what is counted is counted right, and the reckoning is the simulation's."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bucketscribe import storage
+from infra.local import bucket_server
+from infra.local.errors import CannotRun
+from infra.operate import bill, capacity, estimating
+from infra.operate.counting import Counted
+from infra.operate.deployment import deployment
+from infra.operate.forecast import forecast
+from infra.operate.prices import OURS, read_prices
+from tests.bench.flow import scenarios
+from tests.bench.flow.scenarios import Scenario
+from tests.bench.flow.simulation import simulate
+from tests.fakes.bucket_server import serving_buckets
+from tests.house import build_house
+from tests.test_requests import at_random, live
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "samples" / "documents"
+COMMAND = Path(sys.executable).with_name("bucketscribe")
+
+
+def run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "estimate", *words],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+# ---- the reckoning ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scenario", "gpus"),
+    [
+        (scenarios.invoice(), 3),
+        (scenarios.book(40), 3),
+        (scenarios.book(300), 1),
+        (scenarios.book(300), 3),
+        (scenarios.flood(2000), 3),
+        (scenarios.flood(3000), 10),
+    ],
+    ids=lambda each: each.name if isinstance(each, Scenario) else str(each),
+)
+def test_the_forecast_says_what_the_simulation_shows(scenario: Scenario, gpus: int):
+    given = deployment(gpus)
+    shown, _ = simulate(scenario, given)
+    expected = forecast(scenario.pages, given)
+    assert expected.seconds == pytest.approx(shown.seconds, rel=0.15)
+    assert expected.gpu_seconds == pytest.approx(shown.gpu_seconds, rel=0.05)
+    assert expected.worker_seconds == pytest.approx(shown.worker_seconds, rel=0.2)
+
+
+def test_a_large_backlog_costs_what_its_gpu_time_costs_and_a_lone_page_mostly_idleness():
+    given, prices = deployment(3), read_prices()
+    for pages, share in ((1, 0.01), (100_000, 0.95)):
+        expected = bill.reckon(1, pages, given, prices).forecast
+        part = expected.reading_seconds / expected.gpu_seconds
+        assert part < share if pages == 1 else part > share
+
+
+def test_requests_to_storage_are_reckoned_as_they_are_counted(tmp_path: Path):
+    house = build_house(tmp_path)
+    asyncio.run(live(house, 100, at_random, 1))
+    asked = house.inbox.requests + house.outbox.requests
+    class_a = asked["write"] + asked["names"] + asked["infos"]
+    class_b = asked["look"] + asked["read"] + asked["body"] + asked["download"]
+    assert class_a == pytest.approx(100 * bill.PAGE_CLASS_A + bill.DOCUMENT_CLASS_A, abs=8)
+    assert class_b == pytest.approx(100 * bill.PAGE_CLASS_B + bill.DOCUMENT_CLASS_B, abs=8)
+
+
+def test_the_scripts_and_the_model_know_the_same_window_of_pubsub():
+    told = subprocess.run([ROOT / "infra/gcp/numbers.sh"], capture_output=True, text=True, check=True).stdout
+    assert f"MOST_PAGES_OUT={capacity.PUSH_WINDOW_MOST}" in told.splitlines()
+
+
+def test_a_number_of_gpus_that_the_scripts_refuse_is_refused():
+    with pytest.raises(CannotRun, match="GPUS"):
+        deployment(0)
+
+
+# ---- the price list ---------------------------------------------------------------------------------------
+
+
+def test_another_price_list_is_taken_and_a_broken_one_named(tmp_path: Path):
+    dear = tmp_path / "dear.toml"
+    dear.write_text(OURS.read_text().replace("l4_second = 0.0001867", "l4_second = 0.1"))
+    costs = [
+        bill.reckon(1, 300, deployment(3), prices).items["GPU service"]
+        for prices in (read_prices(), read_prices(dear))
+    ]
+    assert costs[1] > 100 * costs[0]
+    dear.write_text("dated = 1")
+    with pytest.raises(CannotRun, match="is no price list"):
+        read_prices(dear)
+    with pytest.raises(CannotRun, match="cannot be read"):
+        read_prices(tmp_path / "none.toml")
+
+
+# ---- counting ---------------------------------------------------------------------------------------------
+
+
+def test_files_are_opened_and_those_that_cannot_be_read_are_named(tmp_path: Path):
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7\nnothing")
+    done = run(SAMPLES / "table.pdf", tmp_path / "broken.pdf", "--json", "--gpus", "1")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["documents"], told["opened"], told["pages"], told["pages_error"]) == (2, 2, 1, 0)
+    assert told["unread"] == {"broken.pdf": "document_corrupt"}
+    assert told["dollars"]["total"] == pytest.approx(sum(told["dollars"].values()) / 2, abs=1e-5)
+
+
+def test_people_are_told_what_was_counted_and_what_it_costs():
+    done = run(SAMPLES)
+    assert done.returncode == 0, done.stderr
+    assert "7 documents, 16 pages: all were opened and counted" in done.stdout
+    assert "on 3 L4s" in done.stdout
+    assert "for 1,000 pages" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "there is nothing to estimate"),
+        (("nope.pdf",), "nope.pdf: there is no such file"),
+        (("gs://",), "gs:// names no bucket"),
+        (("gs://a", "b.pdf"), "name files, or one gs://BUCKET/PREFIX"),
+        (("--gpus", "0"), "is no number from 1 on"),
+    ],
+)
+def test_a_wrong_word_is_told(words: tuple[str, ...], said: str):
+    done = run(*words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_of_a_bucket_so_many_are_opened_and_the_others_guessed(tmp_path: Path):
+    with serving_buckets(tmp_path, "in") as port:
+        cloud = {"STORAGE_EMULATOR_HOST": bucket_server.url(port), "GOOGLE_CLOUD_PROJECT": "test"}
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in cloud.items():
+                patch.setenv(name, value)
+            asyncio.run(_fill("in"))
+        done = run("gs://in/x/", "--open", "2", **cloud)
+        every = run("gs://in/x/", "--json", **cloud)
+    assert "4 documents, 4 pages" in done.stdout
+    assert "2 were opened and have 2, the others are guessed from their mean" in done.stdout
+    told = json.loads(every.stdout)
+    assert (told["documents"], told["opened"], told["pages"]) == (4, 4, 4)
+
+
+async def _fill(name: str) -> None:
+    """Four documents below x/, an empty folder's placeholder, and one elsewhere."""
+    client = storage.make_client()
+    bucket = storage.open_bucket(name, client=client)
+    data = (SAMPLES / "table.pdf").read_bytes()
+    for each in ("x/1.pdf", "x/2.pdf", "x/3.pdf", "x/4.pdf", "y/5.pdf"):
+        await bucket.write(each, data, content_type="application/pdf", if_generation=0)
+    client.close()
+
+
+def test_the_guess_says_how_far_off_it_may_be():
+    alike = Counted(documents=100, pages=[3] * 10)
+    assert (alike.expected_pages(), alike.error_pages()) == (300, 0)
+    varied = Counted(documents=100, pages=[1, 5] * 5)
+    assert varied.expected_pages() == 300
+    assert 100 < varied.error_pages() < 200
+    assert Counted(documents=10, pages=[1, 5] * 5).error_pages() == 0
+
+
+def test_the_readme_of_the_cloud_has_the_price_list_and_its_date():
+    prices, text = read_prices(), (ROOT / "infra" / "README.md").read_text()
+    small, large = (
+        1000 / capacity.PEAK_PAGES_PER_SECOND * bill.gpu_second(given, prices)
+        for given in (replace(deployment(3), gpu_vcpu=4, gpu_memory_gib=16), deployment(3))
+    )
+    assert f"${small:.2f} / ${large:.2f}" in text
+    assert f"{prices.region}, Google's price list of {prices.dated}" in text
+
+
+def test_the_readme_holds_the_table_that_the_command_prints():
+    assert estimating.table() in (ROOT / "README.md").read_text(), "paste `bucketscribe estimate --table`"
