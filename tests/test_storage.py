@@ -188,6 +188,8 @@ def test_the_address_of_an_upload_stays_out_of_messages(monkeypatch: pytest.Monk
             handler.send_header("location", f"http://127.0.0.1:{port}/upload?upload_id=SECRET")
             handler.send_header("content-length", "0")
             handler.end_headers()
+        else:
+            handler.close_connection = True
 
     with scripted_server(answer) as port, bucket_at(port, monkeypatch, patience_seconds=0.02) as bucket:
         with pytest.raises(StorageUnavailable) as caught:

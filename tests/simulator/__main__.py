@@ -64,7 +64,9 @@ def many(seeds: range) -> int:
         names.update({name for name, _ in world.watch.violations})
     seconds = time.monotonic() - started
     print(f"{len(seeds)} runs in {seconds:.1f} s, {len(seeds) / seconds:.0f} a second; {bad} broken")
-    print(dict(names), dict(faults))
+    print(f"{faults.total():,} faults:", ", ".join(f"{kind} {n:,}" for kind, n in faults.most_common()))
+    if names:
+        print("invariants broken:", ", ".join(f"{name} {n}" for name, n in names.most_common()))
     return int(bool(bad))
 
 

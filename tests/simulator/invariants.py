@@ -278,7 +278,7 @@ def a_page_is_asked_for_no_more_often_than_set(world: "World") -> Breaches:
 
 
 def _can_tell(letter: "Letter", others: Counter["Letter"]) -> bool:
-    if letter.forgets or letter.instance.dead:
+    if letter.forgets or letter.instance.dead or letter.ended is None:
         return False
     return not any(
         other.instance is not letter.instance

@@ -13,7 +13,18 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from bucketscribe import completion, fan_out, finish, give_up, jobs, ledger, patience, publication, strays
+from bucketscribe import (
+    completion,
+    fan_out,
+    finish,
+    give_up,
+    jobs,
+    ledger,
+    patience,
+    publication,
+    strays,
+    transcribe,
+)
 from bucketscribe import records as record_keeping
 from bucketscribe.asking import Asking
 from bucketscribe.errors import WriteConflict
@@ -225,6 +236,12 @@ def _close_blindly(_real: Any) -> Any:
     return close
 
 
+@contextlib.contextmanager
+def _closed_for_good() -> Iterator[None]:
+    with patch.object(transcribe, "make_way", _nothing()(None)), patch.object(finish, "reopen", _nothing()(None)):
+        yield
+
+
 def _alone(_real: Any) -> Any:
     @contextlib.asynccontextmanager
     async def flight(self: Any, page: Any, *, timeout_seconds: float) -> Any:
@@ -294,10 +311,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         broken=_of(main, "transcribe", _without_check),
     ),
     Mutation(what="a redo takes what stands", broken=_of(Job, "edition_of", lambda _real: lambda *_: 0)),
-    Mutation(
-        what="a page that ended late is not published",
-        broken=_of(finish, "reopen", _nothing()),
-    ),
+    Mutation(what="a page that ended late is not published", broken=_closed_for_good),
     Mutation(
         what="a job is closed whoever has changed it", broken=_of(jobs, "close", _close_blindly), bound=1000
     ),

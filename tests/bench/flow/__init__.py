@@ -1,5 +1,5 @@
 """How busy the GPUs are, how long a page waits, what is lost: the real deeds in a model of the cloud, on
-virtual time. `python -m tests.bench.flow` prints the tables; two runs print the same.
+virtual time. `make bench BENCH=flow` measures; two runs say the same.
 
     bench       the runs that are shown, their table, their plot
     simulation  one run, from a scenario to its figures
