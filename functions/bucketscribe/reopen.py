@@ -24,6 +24,7 @@ async def make_way(source: ObjectRef, bucket: Bucket) -> None:
     if await jobs.read(source, bucket) is None and (former := await _published(source, bucket)):
         with contextlib.suppress(WriteConflict):
             await jobs.write(former.job, 0, bucket)
+            log(Severity.INFO, "document opened again for a late page", source=str(source))
 
 
 async def reopen(source: ObjectRef, page: int, bucket: Bucket) -> None:
@@ -41,7 +42,7 @@ async def reopen(source: ObjectRef, page: int, bucket: Bucket) -> None:
         except WriteConflict:
             continue
         if opened is None:
-            log(Severity.INFO, "document published again", source=str(source), page=page)
+            log(Severity.INFO, "document opened again for a late page", source=str(source), page=page)
         return
 
 

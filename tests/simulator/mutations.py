@@ -95,7 +95,7 @@ def _blind_write(real: Any) -> Any:
 def _pages_without_precondition() -> Iterator[None]:
     """Write a page whatever stands there, at the moment of writing."""
 
-    async def write(bucket: Any, source: Any, record: Any, body: str) -> Any:
+    async def write(bucket: Any, source: Any, record: Any, body: str, **_: Any) -> Any:
         name, kind = ledger.layout.page(source, record.page), record_keeping.MARKDOWN
         metadata = record_keeping.page_metadata(record)
         while True:
@@ -238,7 +238,8 @@ def _close_blindly(_real: Any) -> Any:
 
 @contextlib.contextmanager
 def _closed_for_good() -> Iterator[None]:
-    with patch.object(transcribe, "make_way", _nothing()(None)), patch.object(finish, "reopen", _nothing()(None)):
+    nothing = _nothing()(None)
+    with patch.object(transcribe, "make_way", nothing), patch.object(finish, "reopen", nothing):
         yield
 
 

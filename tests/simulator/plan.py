@@ -114,7 +114,7 @@ def draw(seed: int, chance: random.Random) -> Plan:
         seed=seed,
         settings=_settings(chance),
         cache_bytes=chance.choice((20, 1 << 20)),
-        instances=chance.choice((1, 1, 2)),
+        instances=chance.choice((1, 2, 3)),
         acts=_acts(chance, min(calm, 2 * HOUR)),
         calm=calm,
         habits=_habits(chance, calm),
@@ -181,7 +181,7 @@ def _redos(chance: random.Random, name: str, until: float) -> list[Act]:
 def _habits(chance: random.Random, calm: float) -> Habits:
     return Habits(
         twice=chance.choice((0.0, 0.1, 0.4)),
-        early=chance.choice((0.0, 0.0, 0.2, 0.6)),
+        early=chance.choice((0.0, 0.0, 0.2, 0.9)),
         ack_lost=chance.choice((0.0, 0.1)),
         lost=chance.choice((0.0, 0.0, 0.0, 0.1)),
         refused=chance.choice((0.0, 0.05)),

@@ -132,7 +132,7 @@ class Post:
         patience = world.plan.settings.ack_deadline_seconds
         if world.happens(habits.early):
             world.watch.note("post", f"will not wait long for {letter}")
-            patience = world.chance.uniform(0.1, patience)
+            patience = world.chance.uniform(0.1, world.chance.choice((5.0, patience)))
         await asyncio.wait({task}, timeout=patience)
         return _status(task) == _STATUS_OK
 
