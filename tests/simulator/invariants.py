@@ -113,7 +113,7 @@ def only_a_better_page_replaces_one(
     """A page that has ended is replaced only by a higher edition or a better-ranked ending."""
     if before:
         old, new = (records.page_record(each.info.metadata) for each in (before, after))
-        if (new.edition, -new.status.rank) <= (old.edition, -old.status.rank):
+        if (new.edition, -new.rank) <= (old.edition, -old.rank):
             yield f"{after.info.name}: {old.status.value} was replaced by {new.status.value}"
 
 

@@ -79,7 +79,7 @@ class Habits:
     refused: float
     attempts: int
     backoff_seconds: float = 10.0
-    longest_backoff_seconds: float = 600.0
+    longest_backoff_seconds: float = 400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +186,7 @@ def _habits(chance: random.Random, calm: float) -> Habits:
         lost=chance.choice((0.0, 0.0, 0.0, 0.1)),
         refused=chance.choice((0.0, 0.05)),
         attempts=chance.choice((2, 4, 20, 100)),
-        longest_backoff_seconds=6 * HOUR if calm > DAY else 600.0,
+        longest_backoff_seconds=6 * HOUR if calm > DAY else 400.0,
     )
 
 
