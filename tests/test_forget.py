@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bucketscribe import finish, layout, patience
+from bucketscribe import finish, jobs, layout, patience, published
 from bucketscribe.errors import JunkMessage
 from bucketscribe.finish import End
 from bucketscribe.forget import Forgotten, forget
@@ -170,6 +170,60 @@ async def test_where_it_follows_the_sweep_erases_what_was_written_during_the_era
     house.clock.advance(1)
     await house.sweep()
     assert house.outbox.listing == []
+
+
+@asynchronous
+async def test_a_mark_erases_the_deleted_versions_pages_also_when_a_newer_one_is_live(tmp_path: Path) -> None:
+    house = following(tmp_path)
+    upload = house.drop(pages=1)
+    await house.settle()
+    late = house.outbox.get(layout.page(upload.source, 1))
+    assert late
+    house.inbox.drop("a.pdf")
+    await forget(upload.source, house.give_up.finisher)
+    house.outbox.put(late.info.name, late.data, metadata=late.info.metadata)
+    await house.take_in(house.drop(pages=1))
+    house.post.clear()
+    (task,) = house.tasks()
+    await house.read(task)
+    house.clock.advance(patience.QUIET.total_seconds())
+    await house.sweep()
+    assert house.outbox.get(late.info.name) is None
+    assert house.statuses() == ["ok"]
+    house.assert_nothing_in_flight()
+
+
+@asynchronous
+async def test_a_job_that_a_late_page_brings_back_goes_with_what_was_erased(tmp_path: Path) -> None:
+    house = following(tmp_path)
+    upload = house.drop(pages=2)
+    await house.settle()
+    record = house.outbox.get(layout.document_record("a.pdf"))
+    assert record
+    job = published.decode(record.data).job
+    house.inbox.drop("a.pdf")
+    await forget(upload.source, house.give_up.finisher)
+    await jobs.write(job, 0, house.outbox)
+    house.clock.advance(patience.QUIET.total_seconds())
+    await house.sweep()
+    assert house.outbox.listing == []
+    assert house.tasks() == []
+
+
+@asynchronous
+async def test_late_tasks_of_a_long_document_do_not_each_delete_all_of_it(tmp_path: Path) -> None:
+    house = following(tmp_path)
+    await house.take_in(house.drop(pages=20))
+    tasks = house.tasks()
+    for task in tasks[:10]:
+        await house.read(task)
+    house.inbox.drop("a.pdf")
+    house.restart()
+    before = len(house.line.log)
+    assert {await house.read(task) for task in tasks[10:]} == {End.CLOSED}
+    deleted = [name for verb, name in house.line.log[before:] if verb == "delete"]
+    assert len(deleted) == len(set(deleted)) == 11
+    assert left(house) == []
 
 
 @asynchronous

@@ -18,8 +18,17 @@ from bucketscribe.errors import (
     StorageUnavailable,
 )
 from bucketscribe.finish import End
-from bucketscribe.give_up import GaveUp
-from bucketscribe.model import Lane, ObjectRef, PageFault, PageNote, PageRecord, PageStatus, PageTask
+from bucketscribe.give_up import GaveUp, give_up
+from bucketscribe.model import (
+    Delivery,
+    Lane,
+    ObjectRef,
+    PageFault,
+    PageNote,
+    PageRecord,
+    PageStatus,
+    PageTask,
+)
 from bucketscribe.resume import Swept
 from tests.house import House, build_house, story, words
 
@@ -260,14 +269,20 @@ async def test_a_task_that_the_sweep_sent_after_a_parking_is_no_copy(house: Hous
     assert [each.page for each in house.tasks()] == [1]
 
 
+@pytest.mark.parametrize("said", [True, False])
 @story
-async def test_a_task_of_a_version_that_did_not_say_when_it_was_sent_is_parked_until_another_is(
-    house: House,
+async def test_a_task_of_a_version_that_did_not_say_when_it_was_sent_goes_by_its_dead_letters_time(
+    house: House, said: bool
 ) -> None:
+    """It may be the only one that is left: a version without the field has parked it last."""
     first, _ = await tasks_of(house)
-    old = replace(first, sent_at=None)
-    assert await house.bury(old) is GaveUp.PARKED
-    assert await house.bury(old) is GaveUp.COPY
+    house.clock.advance(DAY)
+    assert await house.bury(first) is GaveUp.PARKED
+    house.tasks()
+    buried_at = house.clock.now() + timedelta(hours=16) if said else None
+    delivery = Delivery(task=replace(first, sent_at=None), message_id="1", attempt=1, published_at=buried_at)
+    assert await give_up(delivery, house.give_up) is GaveUp.PARKED
+    assert [task.page for task in house.tasks()] == [1]
 
 
 @story

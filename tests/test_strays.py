@@ -45,7 +45,7 @@ async def test_the_note_of_a_job_that_was_not_listed_yet_stays(house: House) -> 
     async def a_job_comes() -> None:
         house.outbox.put(layout.job(GONE), b"{}")
 
-    house.line.meanwhile("infos", layout.NOTES_PREFIX, a_job_comes)
+    house.line.meanwhile("names", layout.NOTES_PREFIX, a_job_comes)
     await house.sweep()
     assert name in house.in_flight()
     house.outbox.drop(layout.job(GONE))
@@ -86,3 +86,18 @@ async def test_what_lies_among_the_notes_and_is_none_of_ours_stays(house: House)
     house.clock.advance(QUIET)
     await house.sweep()
     assert house.outbox.listing == ["notes/readme.txt"]
+
+
+@story
+async def test_notes_that_cannot_be_listed_break_no_sweep_off(house: House) -> None:
+    name = leave(house, GONE)
+    house.clock.advance(QUIET)
+
+    async def refused() -> None:
+        raise StorageUnavailable("not now")
+
+    house.line.meanwhile("names", layout.NOTES_PREFIX, refused)
+    assert await house.sweep() == {}
+    assert house.in_flight() == [name]
+    await house.sweep()
+    house.assert_nothing_in_flight()

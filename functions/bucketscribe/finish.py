@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from bucketscribe import completion, jobs, layout, ledger, publication, records
+from bucketscribe import completion, crew, jobs, layout, ledger, publication, records
 from bucketscribe.completion import MissingPages, Redone
 from bucketscribe.errors import (
     BucketscribeError,
@@ -44,6 +44,9 @@ from bucketscribe.reopen import reopen
 
 # A mark of erasure younger than this need not be renewed.
 _FRESH = timedelta(minutes=1)
+
+# Each tenth of a second or so: 10,000 pages, or notes after an outage, go in a minute.
+_DELETES_AT_ONCE = 16
 
 
 class End(StrEnum):
@@ -192,10 +195,10 @@ async def close(source: ObjectRef, finisher: Finisher) -> None:
 
 async def clear_up(source: ObjectRef, finisher: Finisher) -> None:
     """Delete the document's own notes; one that a late delivery leaves after this, the sweep deletes."""
-    prefix = layout.notes_prefix(source)
-    for name in await finisher.output_bucket.names(prefix):
-        if "/" not in name.removeprefix(prefix) and name != layout.erasure(source):
-            await finisher.output_bucket.delete(name)
+    prefix, mark = layout.notes_prefix(source), layout.erasure(source)
+    names = await finisher.output_bucket.names(prefix)
+    own = [name for name in names if "/" not in name.removeprefix(prefix) and name != mark]
+    await crew.do_all(own, finisher.output_bucket.delete, _DELETES_AT_ONCE)
     _forget_missing(source, finisher)
 
 
@@ -205,11 +208,16 @@ def _forget_missing(source: ObjectRef, finisher: Finisher) -> None:
     finisher.missing.forget_redone(source)
 
 
-async def erase_if_forgotten(source: ObjectRef, finisher: Finisher) -> bool:
-    """Erase all of a source that is gone, where its text is to go with it; tell whether it was so."""
+async def erase_if_forgotten(source: ObjectRef, finisher: Finisher, *, once: bool = False) -> bool:
+    """Erase all of a source that is gone, where its text is to go with it; tell whether it was so.
+
+    With `once` a source that was erased a moment ago is let be: of a long document's late tasks each would
+    delete everything anew. What they have not seen, the sweep deletes.
+    """
     if not await has_lost_its_source(source, finisher):
         return False
-    await erase(source, finisher)
+    if not once or await _mark_erased(source, finisher):
+        await erase(source, finisher)
     return True
 
 
@@ -223,15 +231,20 @@ async def erase(source: ObjectRef, finisher: Finisher) -> None:
     await erase_marked(source, finisher)
 
 
-async def _mark_erased(source: ObjectRef, finisher: Finisher) -> None:
-    """Write the mark, or renew it; one object must not be written more than once a second."""
+async def _mark_erased(source: ObjectRef, finisher: Finisher) -> bool:
+    """Write the mark, or renew it, and tell whether it was so; one that is fresh stays as it is: an object
+    must not be written more than once a second.
+    """
     bucket, name = finisher.output_bucket, layout.erasure(source)
     info = await bucket.look(name)
-    if info is None or finisher.clock.now() - info.updated_at > _FRESH:
-        with contextlib.suppress(WriteConflict):
-            await bucket.write(
-                name, b"{}", content_type=records.JSON, if_generation=info.generation if info else 0
-            )
+    if info and finisher.clock.now() - info.updated_at <= _FRESH:
+        return False
+    generation = info.generation if info else 0
+    try:
+        await bucket.write(name, b"{}", content_type=records.JSON, if_generation=generation)
+    except WriteConflict:
+        return False
+    return True
 
 
 async def erase_marked(source: ObjectRef, finisher: Finisher) -> None:
@@ -241,10 +254,9 @@ async def erase_marked(source: ObjectRef, finisher: Finisher) -> None:
         info = await bucket.look(name)
         if info and 0 < records.published_generation(info) <= source.generation:
             await bucket.delete(name, if_generation=info.generation)
-    for name in await bucket.names(layout.versions_prefix(source.name)):
-        version = layout.version_of(source.name, name)
-        if version and version <= source.generation:
-            await bucket.delete(name)
+    names = await bucket.names(layout.versions_prefix(source.name))
+    pages = [name for name in names if 0 < (layout.version_of(source.name, name) or 0) <= source.generation]
+    await crew.do_all(pages, bucket.delete, _DELETES_AT_ONCE)
     await close(source, finisher)
     log(Severity.INFO, "text deleted with its source", source=str(source))
 

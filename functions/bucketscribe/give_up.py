@@ -11,7 +11,7 @@ and a dead letter that was sent before that one is let go: a later copy is on it
 """
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bucketscribe import finish, jobs, ledger, markdown, notes
@@ -82,11 +82,11 @@ async def give_up(delivery: Delivery, house: GiveUp) -> GaveUp:
     own = note.fault if is_spent(note, house.settings) else None
     fault = own or (_exhausted(opened.job, note, house, _REFUSED) if is_overdue(opened.job, house) else None)
     if fault is None:
-        return await _park(task, kept, house)
+        return await _park(delivery, kept, house)
     if await finish.erase_if_forgotten(task.source, house.finisher):
         return GaveUp.CLOSED
     await _end(task, fault, note, house)
-    await finish.check(task.source, task.pages, task.page, house.finisher)
+    await finish.check(task.source, task.pages, task.page, house.finisher, edition=task.edition)
     return GaveUp.FAILED
 
 
@@ -115,9 +115,14 @@ def _exhausted(job: Job, note: PageNote, house: GiveUp, why: str) -> PageFault:
     return note.fault or PageFault(code="attempts_exhausted", message=message)
 
 
-async def _park(task: PageTask, kept: OpenNote, house: GiveUp) -> GaveUp:
-    """Publish the task again, unless that has been done since it was sent; then say so in the page's note."""
-    if kept.is_outdated or _is_copy(task, kept.note):
+async def _park(delivery: Delivery, kept: OpenNote, house: GiveUp) -> GaveUp:
+    """Publish the task again, unless that has been done since it was sent; then say so in the page's note.
+
+    A task that does not say when it was sent is of an older version: then its dead letter's time has to do,
+    which is later.
+    """
+    task = delivery.task
+    if kept.is_outdated or _is_copy(task.sent_at or delivery.published_at, kept.note):
         return GaveUp.COPY
     again = replace(task, sent_at=house.finisher.clock.now())
     topic = house.express if task.lane is Lane.EXPRESS else house.bulk
@@ -134,15 +139,15 @@ async def _park(task: PageTask, kept: OpenNote, house: GiveUp) -> GaveUp:
     return GaveUp.PARKED
 
 
-def _is_copy(task: PageTask, note: PageNote) -> bool:
-    """Tell whether the page was parked with a task sent later; one that does not say when is an old one."""
-    return note.parked_at is not None and (task.sent_at is None or task.sent_at < note.parked_at)
+def _is_copy(sent_at: datetime | None, note: PageNote) -> bool:
+    """Tell whether the page was parked with a task sent later."""
+    return note.parked_at is not None and sent_at is not None and sent_at < note.parked_at
 
 
 async def _remember_parked(parked: PageTask, kept: OpenNote, house: GiveUp) -> None:
     """Write into the page's note with which task it was parked, if with none later. Raises CloudError."""
     bucket = house.finisher.output_bucket
-    while not (kept.is_outdated or _is_copy(parked, kept.note)):
+    while not (kept.is_outdated or _is_copy(parked.sent_at, kept.note)):
         note = replace(kept.note, parked_at=parked.sent_at)
         try:
             await notes.write(parked.source, note, kept.generation, bucket)

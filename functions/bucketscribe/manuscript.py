@@ -21,13 +21,12 @@ from bucketscribe.errors import PageReplaced, UnreadablePage
 from bucketscribe.model import DocumentRecord, StoredPage
 from bucketscribe.ports import Bucket
 
-# Bodies read at once for one document: half of the connections, so that nobody starves.
-READERS = 32
+# Bodies read at once for one document, of the storage client's 64 connections.
+READERS = 16
 
 # A part is joined and hashed on a thread: large enough to be worth one, small enough to be over soon.
 PART_CHARACTERS = 256 * 1024
 PART_PAGES = 64
-
 
 # Naming what a page is made of takes 10 us: so many are done in place, more on a thread.
 FEW_PAGES = 500

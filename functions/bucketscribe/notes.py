@@ -7,7 +7,7 @@ what both of them know. A note is of one edition: of an earlier one's only the p
 from dataclasses import dataclass
 
 from bucketscribe import layout, records
-from bucketscribe.model import ObjectInfo, ObjectRef, PageNote
+from bucketscribe.model import ObjectRef, PageNote
 from bucketscribe.ports import Bucket
 
 
@@ -21,14 +21,6 @@ class OpenNote:
     note: PageNote
     generation: int = 0
     is_outdated: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedNote:
-    """A note as a listing shows it: on whose page it is, and its object."""
-
-    source: ObjectRef
-    info: ObjectInfo
 
 
 def blank(page: int, edition: int) -> OpenNote:
@@ -58,13 +50,3 @@ async def write(source: ObjectRef, note: PageNote, if_generation: int, bucket: B
         if_generation=if_generation,
     )
     return OpenNote(note=note, generation=generation)
-
-
-async def listing(input_bucket: str, bucket: Bucket) -> list[ListedNote]:
-    """List all notes, a request for every 1,000; what lies among them and is none of ours is passed over."""
-    found = []
-    for info in await bucket.infos(layout.NOTES_PREFIX):
-        source = layout.note_of(input_bucket, info.name)
-        if source:
-            found.append(ListedNote(source=source, info=info))
-    return found

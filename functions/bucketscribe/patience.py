@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from bucketscribe.model import Job, JobState, Lane, PageStatus, StoredPage
 
 # Whoever was at work on a job then is not any more: a function lives for 540 s, a delivery for 600, and the
-# longest pause before the next one is another 600.
+# longest pause before the next one is another 400.
 QUIET = timedelta(minutes=20)
 
 # Pauses before the first, the second and the third resume; the last one again before a published job counts

@@ -6,8 +6,6 @@ it, since a job is closed by the generation that was read before the pages were.
 page is replaced: who dies then leaves a job to the sweep, which publishes whatever there is.
 """
 
-import contextlib
-
 from bucketscribe import jobs, layout, published, records
 from bucketscribe.errors import WriteConflict
 from bucketscribe.logs import Severity, log
@@ -17,14 +15,22 @@ from bucketscribe.published import Published
 
 
 async def make_way(source: ObjectRef, bucket: Bucket) -> None:
-    """Have the job of a finished `source` stand, before one of its pages is replaced.
+    """Have the job of `source` stand, at a generation that nobody has read yet, before a page is replaced.
 
     Raises UnreadableJob, CloudError.
     """
-    if await jobs.read(source, bucket) is None and (former := await _published(source, bucket)):
-        with contextlib.suppress(WriteConflict):
-            await jobs.write(former.job, 0, bucket)
+    while True:
+        opened = await jobs.read(source, bucket)
+        job = opened.job if opened else await _former_job(source, bucket)
+        if job is None:
+            return
+        try:
+            await jobs.write(job, opened.generation if opened else 0, bucket)
+        except WriteConflict:
+            continue
+        if opened is None:
             log(Severity.INFO, "document opened again for a late page", source=str(source))
+        return
 
 
 async def reopen(source: ObjectRef, page: int, bucket: Bucket) -> None:
@@ -57,6 +63,11 @@ async def _closed_job(source: ObjectRef, page: int, bucket: Bucket) -> Job | Non
     if info is None or former.page_generations.get(page) == info.generation:
         return None
     return former.job
+
+
+async def _former_job(source: ObjectRef, bucket: Bucket) -> Job | None:
+    former = await _published(source, bucket)
+    return former.job if former else None
 
 
 async def _published(source: ObjectRef, bucket: Bucket) -> Published | None:

@@ -11,9 +11,8 @@ Documents are opened one at a time, those resumed least first: one that takes th
 four hours for a week at worst, and takes no other's turn with it.
 
 Documents are fetched and opened here as in `fan_out`, and finished as everywhere: the door's memory is sized
-as on_upload's, with 1 GiB beside the documents. A finish takes five times its text, of which a page has 16 KB
-at the very most (4,096 tokens), and 3 KB as a rule. Long documents go one at a time: 10,000 pages take 800 MB
-at worst, the seven or eight short ones beside them 130 MB, and as a rule a fifth of that.
+as on_upload's, with 1 GiB beside the documents. Long documents go one at a time: finishing one of 10,000
+pages holds some 30 MiB, and its requests would crowd out all others.
 """
 
 from collections import Counter
@@ -123,12 +122,14 @@ class _Sweep:
         for opened in self._opened:
             self._copies.count(opened.job, self._lane(opened.job), self._now())
         lines = _lines(sorted(self._opened, key=lambda opened: patience.turn(opened.job)))
-        async with self._warm_up:
-            await crew.do_all(
-                lines, lambda line: self._each(line.jobs, self._move, deadline, line.at_once), len(lines)
-            )
-        in_flight = {each.source for each in listed}
-        self.notes_deleted = await strays.clear(in_flight, self._finisher, deadline)
+        try:
+            async with self._warm_up:
+                await crew.do_all(
+                    lines, lambda line: self._each(line.jobs, self._move, deadline, line.at_once), len(lines)
+                )
+        finally:
+            in_flight = {each.source for each in listed}
+            self.notes_deleted = await strays.clear(in_flight, self._finisher, deadline)
 
     def _turned(self, listed: Sequence[ListedJob]) -> list[ListedJob]:
         """Begin elsewhere in every sweep, so that those left for lack of time are not left every time."""

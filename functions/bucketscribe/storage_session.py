@@ -4,8 +4,11 @@ urllib3, which that one is built on, asked directly. A session's own work is hal
 The client takes any object that has `request` as a session has it, and wants that library's Response back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 
 import requests
 import urllib3
@@ -28,11 +31,9 @@ class StorageSession:
         proxy = requests.utils.select_proxy(url, found["proxies"])
         verify = found["verify"]
         authorities = verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
-        self._http: urllib3.PoolManager = (
-            urllib3.ProxyManager(proxy, maxsize=connections, ca_certs=authorities)
-            if proxy
-            else urllib3.PoolManager(maxsize=connections, ca_certs=authorities)
-        )
+        where = "ca_cert_dir" if Path(authorities).is_dir() else "ca_certs"
+        options: dict[str, Any] = {"maxsize": connections, where: str(authorities)}
+        self._http = _through(proxy, options) if proxy else urllib3.PoolManager(**options)
 
     def request(
         self,
@@ -53,7 +54,7 @@ class StorageSession:
         answer = self._answer(method, url, data, headers or {}, timeout)
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             answer.close()
-            self._credentials.refresh(self._tokens)  # type: ignore[no-untyped-call]
+            self._credentials.refresh(self._tokens_within(timeout))  # type: ignore[no-untyped-call]
             answer = self._answer(method, url, data, headers or {}, timeout)
         if not stream or not answer.ok:
             answer.content  # noqa: B018 - the property reads
@@ -62,6 +63,10 @@ class StorageSession:
     def close(self) -> None:
         """Let go of all connections."""
         self._http.clear()
+
+    def _tokens_within(self, timeout: tuple[float, float] | None) -> Callable[..., Any]:
+        """Ask for a token in no more time than the request itself has."""
+        return partial(self._tokens, timeout=timeout) if timeout else self._tokens
 
     def _answer(
         self,
@@ -72,7 +77,8 @@ class StorageSession:
         timeout: tuple[float, float] | None,
     ) -> requests.Response:
         carried = dict(headers)
-        self._credentials.before_request(self._tokens, method, url, carried)  # type: ignore[no-untyped-call]
+        tokens = self._tokens_within(timeout)
+        self._credentials.before_request(tokens, method, url, carried)  # type: ignore[no-untyped-call]
         connect, read = timeout or (None, None)
         try:
             raw = self._http.urlopen(
@@ -94,3 +100,11 @@ class StorageSession:
         answer.request = requests.PreparedRequest()
         answer.request.method, answer.request.url = method, url
         return answer
+
+
+def _through(proxy: str, options: dict[str, Any]) -> urllib3.ProxyManager:
+    """Connect through a proxy as environments name them: at times without a scheme, or with a password."""
+    url = requests.utils.prepend_scheme_if_needed(proxy, "http")
+    user, password = requests.utils.get_auth_from_url(url)
+    headers = urllib3.util.make_headers(proxy_basic_auth=f"{user}:{password}") if user else None
+    return urllib3.ProxyManager(url, proxy_headers=headers, **options)

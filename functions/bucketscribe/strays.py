@@ -7,46 +7,67 @@ Likewise for pages that are written while their source is erased: the erasure le
 
 from collections.abc import Collection
 
-from bucketscribe import crew, finish, layout, notes, patience
+from bucketscribe import crew, finish, layout, patience
 from bucketscribe.errors import CloudError
 from bucketscribe.finish import Finisher
 from bucketscribe.logs import Severity, log
-from bucketscribe.model import ObjectRef
-from bucketscribe.notes import ListedNote
+from bucketscribe.model import ObjectRef, Retention
 
 _AT_ONCE = 8
 
 
 async def clear(in_flight: Collection[ObjectRef], finisher: Finisher, deadline: float) -> int:
-    """Delete the notes of which no delivery can be at work any more and whose document is not in flight;
-    tell how many.
+    """Delete the notes of which no delivery can be at work any more and whose document is not in flight, and
+    do once more what left a mark; tell how many notes went.
 
-    A request for every 1,000 notes there are and two for each that goes; what cannot be deleted, or not
-    before `deadline` (of the finisher's monotonic clock), is left to the next sweep. Raises CloudError when
-    the notes cannot be listed.
+    A request for every 1,000 notes there are and three for each that goes. What cannot be listed or deleted,
+    or not before `deadline` (of the finisher's monotonic clock), is left to the next sweep, and logged.
     """
-    bucket, quiet_since = finisher.output_bucket, finisher.clock.now() - patience.QUIET
-    listed = await notes.listing(finisher.input_bucket.name, bucket)
-    strays = [each for each in listed if each.source not in in_flight and each.info.updated_at <= quiet_since]
-    cleared: list[str] = []
+    bucket, cleared = finisher.output_bucket, list[str]()
 
-    async def delete(stray: ListedNote) -> None:
-        if finisher.clock.monotonic() > deadline:
+    async def delete(name: str) -> None:
+        source = layout.note_of(finisher.input_bucket.name, name)
+        if source is None or finisher.clock.monotonic() > deadline:
             return
         try:
-            if await bucket.look(layout.job(stray.source)) is None:
-                await _erase_again(stray, finisher)
-                await bucket.delete(stray.info.name, if_generation=stray.info.generation)
-                cleared.append(stray.info.name)
+            if await _clear(name, source, finisher):
+                cleared.append(name)
         except CloudError as error:
-            log(Severity.WARNING, "note not deleted", source=str(stray.source), code=error.code)
+            log(Severity.WARNING, "note not deleted", source=str(source), code=error.code, reason=str(error))
 
-    await crew.do_all(strays, delete, _AT_ONCE)
+    try:
+        names = await bucket.names(layout.NOTES_PREFIX)
+    except CloudError as error:
+        log(Severity.WARNING, "notes not listed", code=error.code, reason=str(error))
+        return 0
+    suspects = [name for name in names if _is_suspect(name, in_flight, finisher)]
+    await crew.do_all(suspects, delete, _AT_ONCE)
     return len(cleared)
 
 
-async def _erase_again(stray: ListedNote, finisher: Finisher) -> None:
-    """Delete what was written at the very time when a source was erased, if this note is the mark of that."""
-    is_mark = stray.info.name == layout.erasure(stray.source)
-    if is_mark and await finish.has_lost_its_source(stray.source, finisher):
-        await finish.erase_marked(stray.source, finisher)
+def _is_suspect(name: str, in_flight: Collection[ObjectRef], finisher: Finisher) -> bool:
+    source = layout.note_of(finisher.input_bucket.name, name)
+    return source is not None and (source not in in_flight or name == layout.erasure(source))
+
+
+async def _clear(name: str, source: ObjectRef, finisher: Finisher) -> bool:
+    """Delete a note that is old enough, if nobody needs it; tell whether it was so."""
+    bucket = finisher.output_bucket
+    info = await bucket.look(name)
+    if info is None or finisher.clock.now() - info.updated_at < patience.QUIET:
+        return False
+    if name == layout.erasure(source):
+        await _erase_again(source, finisher)
+    elif await bucket.look(layout.job(source)):
+        return False
+    await bucket.delete(name, if_generation=info.generation)
+    return True
+
+
+async def _erase_again(source: ObjectRef, finisher: Finisher) -> None:
+    """Delete what was written at the very time when a source was erased; a newer version's stays."""
+    if finisher.retention is Retention.KEEP:
+        return
+    live = await finisher.input_bucket.look(source.name)
+    if live is None or live.generation != source.generation:
+        await finish.erase_marked(source, finisher)

@@ -88,7 +88,7 @@ async def transcribe(delivery: Delivery, house: Transcriber) -> End:
         reading = _Reading(delivery, profile, budget, house)
         standing = await reading.standing()
         if standing is None:
-            if await finish.erase_if_forgotten(task.source, house.finisher):
+            if await finish.erase_if_forgotten(task.source, house.finisher, once=True):
                 return End.CLOSED
             try:
                 ended = await reading.end()

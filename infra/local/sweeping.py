@@ -97,7 +97,7 @@ def _counts(log: Path, start: int) -> Mapping[str, int]:
         file.seek(start)
         lines = file.read().splitlines()
     for line in reversed(lines):
-        if line.startswith(b"{") and _SWEPT.encode() in line:
-            told = json.loads(line)
+        told = json.loads(line) if line.startswith(b"{") and _SWEPT.encode() in line else {}
+        if told.get("message") == _SWEPT:
             return {outcome: told[outcome] for outcome in WORDS if outcome in told}
     raise CannotRun(f"the sweep is done, but {log} does not tell what it did")
