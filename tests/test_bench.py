@@ -52,10 +52,18 @@ def test_a_bench_that_there_is_not_is_named_with_those_that_there_are() -> None:
         bench.main(["render", "nonsense"])
 
 
+def test_the_report_is_made_of_what_was_measured_last() -> None:
+    report = bench._report()
+    for name, headline, _ in bench.BENCHES:
+        assert (bench.FOLDER / f"{name}.json").exists()
+        assert f"## {headline}\n" in report
+    assert (bench.FOLDER / "README.md").read_text() == report
+
+
 def test_a_figure_is_a_median_with_its_least_and_most() -> None:
     assert figures.shown(figures.spread([3.0, 1.0, 2.0])) == "2.0 (1.0 to 3.0)"
 
 
 def test_the_measured_pages_are_the_same_every_time() -> None:
     once, again = pages.document(("text", "fax")), pages.document(("text", "fax"))
-    assert len(once) == len(again)
+    assert once == again

@@ -37,6 +37,7 @@ TASK = {
     "edition": 0,
     "trace": "",
     "sent_at": "2026-11-01T12:00:00+00:00",
+    "again": False,
 }
 
 SOURCE = ObjectRef(bucket="in", name="x/a.pdf", generation=17)
@@ -62,6 +63,7 @@ tasks = st.integers(1, 99_999).flatmap(
         edition=st.integers(0, 1000),
         trace=st.text(st.characters(codec="utf-8"), max_size=40),
         sent_at=st.none() | st.datetimes(timezones=st.just(UTC)),
+        again=st.booleans(),
     )
 )
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import bucketscribe
 from bucketscribe.settings import table
 from infra.operate.findings import Note, Problem
+from tests.simulator import invariants
+from tests.simulator.mutations import MUTATIONS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -24,6 +26,14 @@ def test_every_make_target_that_the_readme_names_exists():
 def test_every_finding_of_verify_is_explained():
     for code in (*Problem, *Note):
         assert f"`{code.value}`" in README, code
+
+
+def test_the_readme_lists_the_protections_that_were_broken_on_purpose():
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| (\d+) \| (\d+) \|$", README, re.MULTILINE)
+    assert [(row[0], int(row[3])) for row in rows] == [(each.what, each.bound) for each in MUTATIONS]
+    assert f"{len(MUTATIONS)} of {len(MUTATIONS)} noticed" in README
+    for _, invariant, *_ in rows:
+        assert hasattr(invariants, invariant.replace(" ", "_")), invariant
 
 
 def test_every_file_that_the_readme_links_exists():

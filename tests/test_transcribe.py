@@ -16,7 +16,7 @@ from bucketscribe.errors import (
     StorageUnavailable,
 )
 from bucketscribe.finish import End
-from bucketscribe.model import PageRecord, PageStatus, PageTask, PageText
+from bucketscribe.model import PageFault, PageNote, PageRecord, PageStatus, PageTask, PageText
 from tests.fakes.scribe import answer
 from tests.house import House, build_house, story, task, words
 
@@ -351,3 +351,16 @@ async def test_a_source_that_is_there_but_could_not_be_fetched_is_neither_gone_n
         await house.read(task)
     assert await house.read(task, attempt=2) is End.FINISHED
     assert house.statuses() == ["ok"]
+
+
+@story
+async def test_a_task_that_is_sent_again_looks_what_its_page_has_used_up(house: House) -> None:
+    """It is a first delivery, and no first try."""
+    await house.take_in(house.drop(pages=1))
+    (task,) = house.tasks()
+    fault = PageFault(code="model_timeout", message="late")
+    note = PageNote(page=1, calls=house.settings.model_calls, timeouts=1, fault=fault)
+    house.outbox.put(layout.note(task.source, 1), records.encode_note(note))
+    await house.read(replace(task, again=True))
+    assert house.scribe.asked == []
+    assert house.record()["errors"][0]["code"] == "model_timeout"

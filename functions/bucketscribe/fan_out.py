@@ -129,6 +129,7 @@ def task_of(job: Job, page: int, settings: Settings, sent_at: datetime) -> PageT
         edition=job.edition_of(page),
         trace=job.upload.trace,
         sent_at=sent_at,
+        again=len(job.resumed_at) > (1 if job.redo else 0),  # a redo is taken up by its first resume
     )
 
 

@@ -124,7 +124,7 @@ async def _park(delivery: Delivery, kept: OpenNote, house: GiveUp) -> GaveUp:
     task = delivery.task
     if kept.is_outdated or _is_copy(task.sent_at or delivery.published_at, kept.note):
         return GaveUp.COPY
-    again = replace(task, sent_at=house.finisher.clock.now())
+    again = replace(task, sent_at=house.finisher.clock.now(), again=True)
     topic = house.express if task.lane is Lane.EXPRESS else house.bulk
     await topic.publish([task_message(again)])
     await _remember_parked(again, kept, house)

@@ -83,6 +83,7 @@ class _Task(msgspec.Struct, kw_only=True):
     edition: Annotated[int, Meta(ge=0, le=2**31)] = 0
     trace: Annotated[str, Meta(max_length=_TRACE_LIMIT)] = ""
     sent_at: _Moment | None = None
+    again: bool = False
 
 
 def read_upload(data: object, *, trace: str = "") -> Upload:
@@ -134,6 +135,7 @@ def task_message(task: PageTask) -> Message:
         "edition": task.edition,
         "trace": task.trace,
         "sent_at": task.sent_at.isoformat() if task.sent_at else None,
+        "again": task.again,
     }
     return Message(data=_json(body), attributes={"lane": task.lane.value, "schema": PAGE_TASK_SCHEMA})
 
@@ -183,6 +185,7 @@ def _task(data: bytes) -> PageTask:
         edition=task.edition,
         trace=task.trace,
         sent_at=task.sent_at,
+        again=task.again,
     )
 
 

@@ -158,7 +158,8 @@ class Job:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageTask:
     """One page to be read. `edition` rises with every redo of the document; 0 is the first. `sent_at` is when
-    this task was made: of two for the same page the later one is the copy that counts.
+    this task was made: of two for the same page the later one is the copy that counts. One that is sent
+    `again` says so: others may have used up model calls before it.
     """
 
     source: ObjectRef
@@ -169,6 +170,7 @@ class PageTask:
     edition: int = 0
     trace: str = ""
     sent_at: datetime | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,7 +148,7 @@ class _Reading:
 
     async def end(self) -> _Ended | None:
         """Bring the page to its end; None when somebody else did so meanwhile."""
-        if self._delivery.attempt != 1:
+        if self._delivery.attempt != 1 or self._task.again:
             await self._asking.recall()
         try:
             return await self._turn_after_turn()
