@@ -312,9 +312,9 @@ MUTATIONS: tuple[Mutation, ...] = (
         broken=_of(main, "transcribe", _without_check),
     ),
     Mutation(what="a redo takes what stands", broken=_of(Job, "edition_of", lambda _real: lambda *_: 0)),
-    Mutation(what="a page that ended late is not published", broken=_closed_for_good),
+    Mutation(what="a page that ended late is not published", broken=_closed_for_good, bound=1500),
     Mutation(
-        what="a job is closed whoever has changed it", broken=_of(jobs, "close", _close_blindly), bound=1000
+        what="a job is closed whoever has changed it", broken=_of(jobs, "close", _close_blindly), bound=1500
     ),
     Mutation(what="two deliveries of a page fly side by side", broken=_of(Turns, "flight", _alone)),
 )
