@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -91,6 +92,57 @@ def test_the_scripts_and_the_model_know_the_same_window_of_pubsub():
 def test_a_number_of_gpus_that_the_scripts_refuse_is_refused():
     with pytest.raises(CannotRun, match="GPUS"):
         deployment(0)
+
+
+# ---- the operator's settings -------------------------------------------------------------------------------
+
+OPERATORS = "PROJECT=my-project\nGPUS=2\nGPU_VCPU=4\n"
+
+
+def test_the_operators_settings_are_reckoned_with_and_a_named_number_of_gpus_goes_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = tmp_path / "bucketscribe.env"
+    settings.write_text(OPERATORS)
+    monkeypatch.setenv("ENV_FILE", str(settings))
+    given = deployment()
+    assert (given.gpus, given.gpu_vcpu) == (2, 4)
+    assert "on 2 L4s" in run(SAMPLES / "table.pdf").stdout
+    assert deployment(5).gpus == 5
+
+
+def test_no_test_depends_on_the_settings_of_the_operator_who_runs_it(tmp_path: Path):
+    """A copy of the scripts has an operator's file beside it, which only someone outside the tests sees."""
+    for folder in ("infra/gcp", "gpu_service/profiles"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    (tmp_path / "bucketscribe.env").write_text(OPERATORS)
+    outside = {name: value for name, value in os.environ.items() if name != "ENV_FILE"}
+    for environment, gpus in ((dict(os.environ), "GPUS=3"), (outside, "GPUS=2")):
+        told = subprocess.run(
+            [tmp_path / "infra/gcp/numbers.sh"], env=environment, capture_output=True, text=True, check=True
+        )
+        assert gpus in told.stdout.splitlines()
+
+
+@pytest.mark.parametrize("settings", ["", "PROJECT=\nGPUS=4", "#PROJECT=my-project\nGPUS=4", "PROJECT=''\n"])
+def test_nothing_that_is_reckoned_needs_a_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: str
+):
+    monkeypatch.setenv("ENV_FILE", str(tmp_path / "bucketscribe.env"))
+    (tmp_path / "bucketscribe.env").write_text(settings)
+    assert deployment().gpus == (4 if "GPUS" in settings else 3)
+    shutil.copy(ROOT / "bucketscribe.env.example", tmp_path / "bucketscribe.env")
+    assert deployment().gpus == 3
+
+
+@pytest.mark.parametrize("settings", ["GPUS=999999999999999999999", "BUCKETSCRIBE_CALL_RESERVE_SECONDS=9999"])
+def test_settings_that_the_functions_would_refuse_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: str
+):
+    monkeypatch.setenv("ENV_FILE", str(tmp_path / "bucketscribe.env"))
+    (tmp_path / "bucketscribe.env").write_text(settings)
+    with pytest.raises(CannotRun, match="the functions would refuse these settings"):
+        deployment()
 
 
 # ---- the price list ---------------------------------------------------------------------------------------

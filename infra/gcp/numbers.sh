@@ -17,12 +17,13 @@ case ${1-} in
 esac
 (($# < 2)) || usage "it takes one number of GPUs"
 
-# Whatever stands in bucketscribe.env, if there is one, but for the number of GPUs that was named.
+# Whatever stands in bucketscribe.env, if there is one, but for the number of GPUs that was named, and for the
+# project: no number hangs on it.
 settings=$SCRATCH/numbers.env
 file=${ENV_FILE:-$ROOT/bucketscribe.env}
-[[ ! -f $file ]] || sed "${1:+/^[[:space:]]*GPUS=/d}" "$file" >"$settings"
-[[ -f $file ]] || say PROJECT=not-asked >"$settings"
-[[ -z ${1-} ]] || printf '\nGPUS=%s\n' "$1" >>"$settings"
+[[ ! -f $file ]] || sed "/^[[:space:]]*PROJECT=/d${1:+; /^[[:space:]]*GPUS=/d}" "$file" >"$settings"
+printf '\nPROJECT=not-asked\n' >>"$settings"
+[[ -z ${1-} ]] || say "GPUS=$1" >>"$settings"
 ENV_FILE=$settings
 # shellcheck source=infra/gcp/env.sh
 source "$GCP/env.sh"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bucketscribe.errors import SettingsError
 from bucketscribe.settings import Settings
 from infra.local.errors import CannotRun
 
@@ -85,14 +86,21 @@ def deployment(gpus: int | None = None, **changes: Any) -> Deployment:
         delivery_attempts=numbers["DELIVERY_ATTEMPTS"],
         minimum_backoff_seconds=numbers["MINIMUM_BACKOFF_SECONDS"],
         maximum_backoff_seconds=numbers["MAXIMUM_BACKOFF_SECONDS"],
-        settings=Settings(
+        settings=_settings(settings | changes),
+    )
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    try:
+        return Settings(
             project="simulated",
             input_bucket="in",
             output_bucket="out",
             ocr_url="http://127.0.0.1:8000",
-            **settings | changes,
-        ),
-    )
+            **values,
+        )
+    except SettingsError as error:
+        raise CannotRun(f"the functions would refuse these settings: {error}") from error
 
 
 def _numbers(gpus: int | None) -> dict[str, int]:
