@@ -21,7 +21,7 @@ from bucketscribe.settings import Settings
 from bucketscribe.storage import CloudBucket
 from infra.local.errors import CannotRun
 from infra.local.inbox import collect
-from infra.operate.shelf import SCHEME, BucketShelf
+from infra.operate.shelf import SCHEME, BucketShelf, make_client
 
 _MIB = 1024 * 1024
 
@@ -98,7 +98,7 @@ async def count_bucket(place: str, most: int, opener: Opener) -> Counted:
     name, _, prefix = place.removeprefix(SCHEME).partition("/")
     if not name:
         raise CannotRun(f"{place} names no bucket: gs://BUCKET, or gs://BUCKET/PREFIX")
-    client = storage.make_client()
+    client = make_client()
     bucket = storage.open_bucket(name, client=client)
     try:
         found = [info async for info in _documents(bucket, prefix, opener.settings)]
