@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -147,6 +148,29 @@ def test_without_credentials_the_operator_is_told_how_to_log_in(
     assert done.returncode == 2
     assert "run `gcloud auth application-default login`" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_a_verification_as_it_ends_the_others() -> None:
+    """The bucket server answers nothing until the signal was sent: the command is in the midst of it."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        cloud = {"STORAGE_EMULATOR_HOST": bucket_server.url(server.getsockname()[1])}
+        process = subprocess.Popen(
+            [COMMAND, "verify", "gs://out"],
+            env=os.environ | cloud | {"GOOGLE_CLOUD_PROJECT": "test"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+        )
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(1)
+            process.send_signal(signal.SIGINT)
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        told, said = process.communicate(timeout=60)
+    assert (process.returncode, told, said) == (130, "", "")
 
 
 def verify(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:

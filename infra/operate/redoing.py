@@ -47,10 +47,7 @@ def _profile(name: str | None) -> Profile | None:
 
 def _told(opened: OpenJob) -> str:
     job, wished = opened.job, opened.job.redo
-    if wished is None or wished.pages is None:
-        which = "all pages"
-    else:
-        which = amount(len(wished.pages), "pages")
+    which = "all pages" if wished is None or wished.pages is None else amount(len(wished.pages), "pages")
     edition = wished.edition if wished else 0
     return (
         f"{printable(str(job.source))}: {which} will be read again, as edition {edition}, with "

@@ -90,12 +90,12 @@ class FolderShelf:
 
     def _look(self, name: str) -> ObjectInfo | None:
         path = self._path(name)
-        return _info(name, path) if path else None
+        return file_info(name, path) if path else None
 
     def _read(self, name: str) -> StoredObject | None:
         path = self._path(name)
         try:
-            return StoredObject(info=_info(name, path), data=path.read_bytes()) if path else None
+            return StoredObject(info=file_info(name, path), data=path.read_bytes()) if path else None
         except FileNotFoundError:
             return None
 
@@ -111,7 +111,8 @@ class FolderShelf:
 def open_shelf(place: str) -> tuple[Shelf, str]:
     """Open an output: gs://BUCKET[/PREFIX] or FOLDER[/documents/PREFIX]; give shelf and prefix.
 
-    An empty folder is one of no results, whatever stands above it. Raises CannotRun when there is no such folder.
+    An empty folder is one without results, whatever stands above it. Raises CannotRun when there is no such
+    folder.
     """
     if place.startswith(SCHEME):
         name, _, prefix = place.removeprefix(SCHEME).partition("/")
@@ -163,7 +164,8 @@ def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and next(folder.iterdir(), None) is None
 
 
-def _info(name: str, path: Path) -> ObjectInfo:
+def file_info(name: str, path: Path) -> ObjectInfo:
+    """Say of a file what a bucket says of its object, as far as that can be had."""
     facts = path.stat()
     kept = _kept(path)
     return ObjectInfo(

@@ -17,8 +17,8 @@ _PATTERNS = ("INCLUDE", "IGNORE")
 async def verify(output: str, source: str | None, *, as_json: bool, job_days: float) -> int:
     """Verify an output place; return the exit code.
 
-    Raises CannotRun when it cannot be read, and when nothing is there of what was named; a whole bucket may be
-    empty.
+    Raises CannotRun when it cannot be read, and when nothing is there of what was named; a whole bucket may
+    be empty.
     """
     shelf, prefix = open_shelf(output)
     if prefix and not prefix.startswith(DOCUMENTS):
