@@ -67,7 +67,7 @@ def _can_be_run(module: str) -> bool:
         return True
     source = path.with_suffix(".py")
     return source.is_file() and any(
-        isinstance(node, ast.If | ast.For) for node in ast.parse(source.read_text()).body
+        isinstance(node, ast.If | ast.For | ast.With) for node in ast.parse(source.read_text()).body
     )
 
 
