@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from bucketscribe.model import DocumentStatus
-from infra.local import session, wiring
+from infra.local import bucket_server, session, wiring
 from infra.local.errors import CannotRun
 from infra.local.progress import Outcome, Trouble
+from tests.fakes.bucket_server import serving_buckets
 from tests.fakes.emulator import needs_emulator
 
 COMMAND = Path(sys.executable).with_name("bucketscribe")
@@ -93,6 +95,93 @@ def test_a_place_that_cannot_be_verified_is_told(tmp_path: Path, words: tuple[st
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("documents/typo", "no document is called so or begins so"),
+        ("documents/typo.pdf.json", "no document is called so or begins so"),
+        ("", "name the folder that holds documents/"),
+    ],
+)
+def test_nothing_that_could_be_verified_is_not_as_it_should_be(tmp_path: Path, place: str, said: str) -> None:
+    (tmp_path / "documents").mkdir()
+    done = verify(tmp_path / place)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_a_whole_bucket_may_be_empty_yet_but_not_a_prefix_of_it(tmp_path: Path) -> None:
+    with serving_buckets(tmp_path, "out") as port:
+        cloud = {"STORAGE_EMULATOR_HOST": bucket_server.url(port), "GOOGLE_CLOUD_PROJECT": "test"}
+        whole = verify("gs://out", **cloud)
+        part = verify("gs://out/documents/x/", **cloud)
+    assert (whole.returncode, whole.stdout) == (0, "nothing to verify yet\n")
+    assert part.returncode == 2
+    assert "gs://out/documents/x/: nothing was verified" in part.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("estimate", "gs://in"),
+        ("verify", "gs://out"),
+        ("verify", ".", "--in", "gs://in"),
+        ("redo", "gs://in/a.pdf", "--out", "gs://out"),
+    ],
+)
+def test_without_credentials_the_operator_is_told_how_to_log_in(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    hidden = ("GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT")
+    nobody = {"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path), "NO_GCE_CHECK": "true"}
+    done = subprocess.run(
+        [COMMAND, *words],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name not in hidden} | nobody,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "run `gcloud auth application-default login`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_a_verification_as_it_ends_the_others() -> None:
+    """The bucket server answers nothing until the signal was sent: the command is in the midst of it."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        cloud = {"STORAGE_EMULATOR_HOST": bucket_server.url(server.getsockname()[1])}
+        process = subprocess.Popen(
+            [COMMAND, "verify", "gs://out"],
+            env=os.environ | cloud | {"GOOGLE_CLOUD_PROJECT": "test"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+        )
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(1)
+            process.send_signal(signal.SIGINT)
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        told, said = process.communicate(timeout=60)
+    assert (process.returncode, told, said) == (130, "", "")
+
+
+def verify(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "verify", *words],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(

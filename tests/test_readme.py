@@ -1,5 +1,6 @@
 """What the README says of settings, commands and requests is true."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -53,6 +54,31 @@ def test_the_house_names_no_path_outside_itself():
     assert tracked
     for name in tracked:
         assert outside not in (ROOT / name).read_text(), name
+
+
+def test_every_module_that_is_named_to_be_run_can_be_run():
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.py", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    named = {
+        (module.rstrip("."), name)
+        for name in tracked
+        for module in re.findall(r"python -m ([a-z][\w.]*)", (ROOT / name).read_text())
+    }
+    assert {module for module, _ in named} >= {"tests.simulator", "bucketscribe.settings"}
+    for module, name in named:
+        assert _can_be_run(module), f"{name} names python -m {module}"
+
+
+def _can_be_run(module: str) -> bool:
+    """Tell whether a package has a __main__, or a module does more than to define things."""
+    path = (ROOT / "functions" if module.startswith("bucketscribe") else ROOT) / module.replace(".", "/")
+    if (path / "__main__.py").is_file():
+        return True
+    source = path.with_suffix(".py")
+    return source.is_file() and any(
+        isinstance(node, ast.If | ast.For | ast.With) for node in ast.parse(source.read_text()).body
+    )
 
 
 def test_the_changelog_speaks_of_the_version_that_is_built():

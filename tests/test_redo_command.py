@@ -89,6 +89,10 @@ def test_a_wish_is_written_into_the_job(environment: dict[str, str]) -> None:
         (("gs://in/x/a.pdf", "--out", "gs://out", "--pages", "4"), "has pages 1 to 3, and not [4]"),
         (("gs://in/x/a.pdf", "--out", "gs://out", "--pages", "x"), "'x' is neither a page number"),
         (("gs://in/x/a.pdf", "--out", "gs://out", "--pages", "3-1"), "names no page"),
+        (
+            ("gs://in/x/a.pdf", "--out", "gs://out", "--pages", "0"),
+            "argument --pages: '0' begins with page 0",
+        ),
         (("gs://in/x/a.pdf", "--out", "gs://in"), "is the input bucket"),
         (("gs://in/x/a.pdf", "--out", "out"), "out is no bucket"),
         (("a.pdf", "--out", "gs://out"), "a.pdf is no document"),

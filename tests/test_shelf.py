@@ -12,7 +12,7 @@ from bucketscribe import storage
 from bucketscribe.ports import Bucket
 from infra.local import bucket_server
 from infra.local.errors import CannotRun
-from infra.operate.shelf import BucketShelf, FolderShelf, Shelf, open_shelf
+from infra.operate.shelf import BucketShelf, FolderShelf, Shelf, open_shelf, open_sources
 from tests.fakes.bucket_server import serving_buckets
 from tests.house import asynchronous
 
@@ -137,8 +137,9 @@ def test_a_place_is_a_bucket_or_a_folder_with_a_prefix_or_without(
 ) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
-    (tmp_path / "outbox" / "documents" / "x").mkdir(parents=True)
     outbox = tmp_path / "outbox"
+    (outbox / "documents" / "x").mkdir(parents=True)
+    (outbox / "documents" / "x" / "b.pdf.json").touch()
     assert open_shelf("gs://out")[1] == ""
     assert open_shelf("gs://out/documents/x/")[1] == "documents/x/"
     assert open_shelf(str(outbox))[1] == ""
@@ -149,3 +150,25 @@ def test_a_place_is_a_bucket_or_a_folder_with_a_prefix_or_without(
     for nowhere in ("gs://", str(tmp_path / "absent")):
         with pytest.raises(CannotRun):
             open_shelf(nowhere)
+
+
+def test_an_empty_outbox_is_no_prefix_of_a_folder_of_documents_above_it(tmp_path: Path) -> None:
+    outbox = tmp_path / "documents" / "outbox"
+    outbox.mkdir(parents=True)
+    assert open_shelf(str(outbox))[1] == ""
+
+
+@asynchronous
+async def test_sources_are_a_folder_whatever_it_is_called_or_lies_in(tmp_path: Path) -> None:
+    for folder in (tmp_path / "documents", tmp_path / "documents" / "2026"):
+        folder.mkdir()
+        (folder / "a.pdf").write_bytes(b"%PDF-1.7")
+        assert "a.pdf" in await listed(open_sources(str(folder)), "")
+
+
+def test_sources_are_a_whole_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
+    assert open_sources("gs://in/")
+    with pytest.raises(CannotRun, match="name the whole bucket"):
+        open_sources("gs://in/x/")

@@ -95,9 +95,12 @@ def make_client(connections: int = 64) -> StorageClient:
 
     asyncio's own executor has 6 threads on 2 vCPU, and the client's own session keeps 10 connections and
     throws every further one away after use (https://github.com/googleapis/python-storage/issues/253, seen
-    2026-11).
+    2026-11). Raises StorageUnavailable when there are no credentials, or no project beside them.
     """
-    client = storage.Client()
+    try:
+        client = storage.Client()
+    except (auth.GoogleAuthError, OSError) as error:
+        raise StorageUnavailable(f"opening Cloud Storage: {error}") from error
     # There is a parameter for it, which would want the credentials that only the client finds.
     client._http_internal = StorageSession(
         client._credentials, client._connection.API_BASE_URL, connections=connections

@@ -41,10 +41,10 @@ class _Look:
     since: float
 
 
-def collect(patterns: Sequence[str], outbox: Path) -> list[Item]:
+def collect(patterns: Sequence[str], outbox: Path, *, refusal: str = "nothing was started") -> list[Item]:
     """Find the files meant: paths, folders (all files below, hidden ones and the outbox apart) and globs.
 
-    Raises CannotRun naming everything that is missing or cannot be read, all at once.
+    Raises CannotRun, with `refusal` and everything that is missing or cannot be read, all at once.
     """
     found: dict[Path, None] = {}
     wrong: list[str] = []
@@ -58,7 +58,7 @@ def collect(patterns: Sequence[str], outbox: Path) -> list[Item]:
     items = _named(list(found))
     wrong.extend(f"{item.path}: {fault}" for item in items if (fault := name_fault(item.name)))
     if wrong:
-        raise CannotRun("nothing was started, because of\n" + "\n".join(f"  {line}" for line in wrong))
+        raise CannotRun(f"{refusal}, because of\n" + "\n".join(f"  {line}" for line in wrong))
     return items
 
 

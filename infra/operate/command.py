@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from infra.local.errors import CannotRun
+
 _LAST_PAGE = 99_999
+
+# More than Cloud Run gives to anybody; what is reckoned for more is no more than a number.
+_MOST_GPUS = 1_000
+
+# Objects of a bucket opened where nobody says how many.
+_OPENED = 100
 
 _VERIFY_EXAMPLES = """\
 examples:
@@ -25,6 +33,7 @@ needs, on Google Cloud: gcloud auth application-default login, and roles/storage
 exit codes:
   0  all is as it should be          1  problems were found
   2  nothing could be verified; it says why
+  130  stopped by Ctrl-C
 """
 
 
@@ -120,19 +129,20 @@ def _add_estimate(commands: Any) -> None:
         "places", nargs="*", metavar="PLACE", help="files, folders, globs; or gs://BUCKET/PREFIX"
     )
     estimate.add_argument(
-        "--gpus", type=_number, metavar="N", help="L4s (those of bucketscribe.env, or else 3)"
+        "--gpus", type=_gpus, metavar="N", help="L4s (those of bucketscribe.env, or else 3)"
     )
     estimate.add_argument("--prices", type=Path, metavar="FILE", help="another price list")
     estimate.add_argument(
         "--open",
         dest="most",
         type=_number,
-        default=100,
         metavar="N",
-        help="objects of a bucket opened at most (100)",
+        help=f"objects of a bucket opened at most ({_OPENED})",
     )
     estimate.add_argument("--json", action="store_true", help="one JSON object, for scripts")
-    estimate.add_argument("--table", action="store_true", help="typical drops, as a Markdown table")
+    estimate.add_argument(
+        "--table", action="store_true", help="typical drops instead of PLACE, as a Markdown table"
+    )
     estimate.set_defaults(run=_estimate)
 
 
@@ -142,6 +152,15 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def _gpus(text: str) -> int:
+    number = _number(text)
+    if number > _MOST_GPUS:
+        raise argparse.ArgumentTypeError(
+            f"{text} L4s are more than the {_MOST_GPUS:,} that can be reckoned with"
+        )
+    return number
+
+
 def _numbers(text: str) -> frozenset[int]:
     """Read page numbers and ranges of them."""
     found: set[int] = set()
@@ -149,6 +168,8 @@ def _numbers(text: str) -> frozenset[int]:
         first, _, last = part.strip().partition("-")
         if not (first.isdecimal() and (last or first).isdecimal()) or int(last or first) > _LAST_PAGE:
             raise argparse.ArgumentTypeError(f"{part!r} is neither a page number nor a range such as 7-9")
+        if int(first) == 0:
+            raise argparse.ArgumentTypeError(f"{part!r} begins with page 0, and the first page is 1")
         found |= set(range(int(first), int(last or first) + 1))
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} names no page")
@@ -176,11 +197,17 @@ def _verify(words: argparse.Namespace) -> int:
 def _estimate(words: argparse.Namespace) -> int:
     estimating = importlib.import_module("infra.operate.estimating")
     if words.table:
-        sys.stdout.write(estimating.table(words.gpus or 3) + "\n")
+        if words.places or words.json or words.most is not None:
+            raise CannotRun(
+                "--table is for a first idea: it shows typical drops and counts nothing; leave out PLACE, "
+                "--open and --json, or --table"
+            )
+        sys.stdout.write(estimating.table(words.gpus, words.prices) + "\n")
     else:
+        most = _OPENED if words.most is None else words.most
         asyncio.run(
             estimating.estimate(
-                words.places, gpus=words.gpus, prices=words.prices, most=words.most, as_json=words.json
+                words.places, gpus=words.gpus, prices=words.prices, most=most, as_json=words.json
             )
         )
     return 0

@@ -5,15 +5,15 @@ guessed from the mean of those.
 """
 
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
 
 from bucketscribe import storage
-from bucketscribe.errors import DocumentError, StorageUnavailable
-from bucketscribe.fan_out import ignored_because
+from bucketscribe.errors import DocumentError, SourceGone, StorageUnavailable, TooLarge
+from bucketscribe.fan_out import MIB, ignored_because
 from bucketscribe.model import ObjectInfo, ObjectRef, Upload
 from bucketscribe.render import Limits
 from bucketscribe.render_pool import RenderPool
@@ -21,12 +21,13 @@ from bucketscribe.settings import Settings
 from bucketscribe.storage import CloudBucket
 from infra.local.errors import CannotRun
 from infra.local.inbox import collect
-from infra.operate.shelf import SCHEME, BucketShelf
-
-_MIB = 1024 * 1024
+from infra.operate.shelf import SCHEME, BucketShelf, file_info, make_client
 
 # Where `bucketscribe local` leaves its results: no documents of anybody's.
 _OUTBOX = Path("outbox")
+
+# Files are in no bucket yet.
+_NO_BUCKET = "files"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class Counted:
 
 
 class Opener:
-    """Counts a document's pages in a process with limits, as on_upload does."""
+    """Tells what on_upload would take in; counts a document's pages in a process with limits, as it does."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -73,6 +74,24 @@ class Opener:
             memory_mib=settings.render_mib,
             limits=Limits(max_pages=settings.document_pages, max_pixels=settings.image_pixels),
         )
+
+    def takes_in(self, bucket: str, info: ObjectInfo) -> bool:
+        """Tell whether on_upload would take an object of a bucket for a document."""
+        upload = Upload(
+            source=ObjectRef(bucket=bucket, name=info.name, generation=info.generation),
+            size=info.size,
+            content_type=info.content_type,
+            crc32c=info.crc32c,
+            uploaded_at=info.updated_at,
+        )
+        return ignored_because(upload, self.settings) is None
+
+    def refuses(self, info: ObjectInfo, counted: Counted) -> bool:
+        """Note what is larger than on_upload opens."""
+        if info.size <= self.settings.document_mib * MIB:
+            return False
+        counted.unread[info.name] = TooLarge.code
+        return True
 
     async def count(self, name: str, path: Path, counted: Counted) -> None:
         try:
@@ -85,11 +104,15 @@ class Opener:
 
 
 async def count_files(patterns: Sequence[str], opener: Opener) -> Counted:
-    """Open every file. Raises CannotRun when one is missing."""
+    """Open every file that would be taken in under its name. Raises CannotRun when one is missing."""
     counted = Counted()
-    for item in collect(patterns, _OUTBOX):
+    for item in collect(patterns, _OUTBOX, refusal="nothing was counted"):
+        info = file_info(item.name, item.path)
+        if not opener.takes_in(_NO_BUCKET, info):
+            continue
         counted.documents += 1
-        await opener.count(item.name, item.path, counted)
+        if not opener.refuses(info, counted):
+            await opener.count(item.name, item.path, counted)
     return counted
 
 
@@ -98,10 +121,11 @@ async def count_bucket(place: str, most: int, opener: Opener) -> Counted:
     name, _, prefix = place.removeprefix(SCHEME).partition("/")
     if not name:
         raise CannotRun(f"{place} names no bucket: gs://BUCKET, or gs://BUCKET/PREFIX")
-    client = storage.make_client()
+    client = make_client()
     bucket = storage.open_bucket(name, client=client)
     try:
-        found = [info async for info in _documents(bucket, prefix, opener.settings)]
+        listing = BucketShelf(bucket).listing(prefix)
+        found = [info async for info in listing if opener.takes_in(bucket.name, info)]
         counted = Counted(documents=len(found))
         await _open(bucket, _spread(found, most), opener, counted)
     except StorageUnavailable as error:
@@ -109,20 +133,6 @@ async def count_bucket(place: str, most: int, opener: Opener) -> Counted:
     finally:
         client.close()
     return counted
-
-
-async def _documents(bucket: CloudBucket, prefix: str, settings: Settings) -> AsyncIterator[ObjectInfo]:
-    """Stream the objects that on_upload would take in."""
-    async for info in BucketShelf(bucket).listing(prefix):
-        upload = Upload(
-            source=ObjectRef(bucket=bucket.name, name=info.name, generation=info.generation),
-            size=info.size,
-            content_type=info.content_type,
-            crc32c=info.crc32c,
-            uploaded_at=info.updated_at,
-        )
-        if ignored_because(upload, settings) is None:
-            yield info
 
 
 def _spread(found: Sequence[ObjectInfo], most: int) -> list[ObjectInfo]:
@@ -136,9 +146,9 @@ async def _open(bucket: CloudBucket, chosen: Sequence[ObjectInfo], opener: Opene
     with tempfile.TemporaryDirectory(prefix="bucketscribe-") as folder:
         path = Path(folder, "document")
         for info in chosen:
-            if info.size > opener.settings.document_mib * _MIB:
-                counted.unread[info.name] = "too_large"
-            elif await bucket.download(info.name, info.generation, path):
+            if opener.refuses(info, counted):
+                continue
+            if await bucket.download(info.name, info.generation, path):
                 await opener.count(info.name, path, counted)
             else:
-                counted.unread[info.name] = "source_gone"
+                counted.unread[info.name] = SourceGone.code

@@ -6,11 +6,12 @@ with what is read here.
 
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bucketscribe.settings import Settings
+from bucketscribe.errors import SettingsError
+from bucketscribe.settings import PREFIX, Settings
 from infra.local.errors import CannotRun
 
 NUMBERS = Path(__file__).parents[1] / "gcp" / "numbers.sh"
@@ -22,8 +23,16 @@ _SETTINGS = {
     "page_seconds": "PAGE_SECONDS",
     "call_reserve_seconds": "BUCKETSCRIBE_CALL_RESERVE_SECONDS",
     "express_pages": "BUCKETSCRIBE_EXPRESS_PAGES",
+    "include": "BUCKETSCRIBE_INCLUDE",
+    "ignore": "BUCKETSCRIBE_IGNORE",
+    "document_mib": "BUCKETSCRIBE_DOCUMENT_MIB",
+    "document_pages": "BUCKETSCRIBE_DOCUMENT_PAGES",
+    "image_pixels": "BUCKETSCRIBE_IMAGE_PIXELS",
+    "render_seconds": "BUCKETSCRIBE_RENDER_SECONDS",
     "ack_deadline_seconds": "ACK_DEADLINE_SECONDS",
     "render_workers": "on_page_task.RENDER_WORKERS",
+    "cache_mib": "on_page_task.CACHE_MIB",
+    "memory_mib": "on_page_task.MEMORY_MIB",
 }
 
 
@@ -71,8 +80,8 @@ def deployment(gpus: int | None = None, **changes: Any) -> Deployment:
 
     `changes` are settings that shall differ. Raises CannotRun when the scripts refuse.
     """
-    numbers = _numbers(gpus)
-    settings: dict[str, Any] = {field: numbers[name] for field, name in _SETTINGS.items()}
+    told = _told(gpus)
+    numbers = {name: int(value) for name, value in told.items() if value.isdecimal()}
     return Deployment(
         gpus=numbers["GPUS"],
         gpu_vcpu=numbers["GPU_VCPU"],
@@ -85,20 +94,25 @@ def deployment(gpus: int | None = None, **changes: Any) -> Deployment:
         delivery_attempts=numbers["DELIVERY_ATTEMPTS"],
         minimum_backoff_seconds=numbers["MINIMUM_BACKOFF_SECONDS"],
         maximum_backoff_seconds=numbers["MAXIMUM_BACKOFF_SECONDS"],
-        settings=Settings(
-            project="simulated",
-            input_bucket="in",
-            output_bucket="out",
-            ocr_url="http://127.0.0.1:8000",
-            **settings | changes,
-        ),
+        settings=_settings(told, changes),
     )
 
 
-def _numbers(gpus: int | None) -> dict[str, int]:
+def _settings(told: Mapping[str, str], changes: Mapping[str, Any]) -> Settings:
+    deployed = {PREFIX + name.upper(): told[source] for name, source in _SETTINGS.items()}
+    unasked = {"PROJECT": "simulated", "INPUT_BUCKET": "in", "OUTPUT_BUCKET": "out"}
+    unasked |= {"OCR_URL": "http://127.0.0.1:8000"}
+    try:
+        read = Settings.from_environment(deployed | {PREFIX + name: value for name, value in unasked.items()})
+        return replace(read, **changes)
+    except SettingsError as error:
+        raise CannotRun(f"the functions would refuse these settings: {error}") from error
+
+
+def _told(gpus: int | None) -> dict[str, str]:
     command = [str(NUMBERS), *([] if gpus is None else [str(gpus)])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own script
     if done.returncode:
         raise CannotRun(done.stderr.strip().removeprefix("error: "))
     pairs = (line.partition("=") for line in done.stdout.splitlines())
-    return {name: int(value) for name, _, value in pairs}
+    return {name: value for name, _, value in pairs}

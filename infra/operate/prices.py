@@ -3,41 +3,44 @@
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from infra.local.errors import CannotRun
+
+# Also no NaN and no infinity, which a file of that form may hold.
+Dollars = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 
 OURS = Path(__file__).with_name("prices.toml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuPrices:
-    l4_second: float
-    vcpu_second: float
-    gib_second: float
+    l4_second: Dollars
+    vcpu_second: Dollars
+    gib_second: Dollars
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionPrices:
-    vcpu_second: float
-    gib_second: float
-    million_requests: float
+    vcpu_second: Dollars
+    gib_second: Dollars
+    million_requests: Dollars
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoragePrices:
     """Class A are writes and listings, class B reads."""
 
-    thousand_class_a: float
-    thousand_class_b: float
-    gib_month: float
+    thousand_class_a: Dollars
+    thousand_class_b: Dollars
+    gib_month: Dollars
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PubsubPrices:
-    tib: float
+    tib: Dollars
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ from bucketscribe.redo import Wish, redo
 from bucketscribe.settings import PROFILES
 from infra.local.display import printable
 from infra.local.errors import CannotRun
-from infra.operate.shelf import SCHEME
+from infra.operate.report import amount
+from infra.operate.shelf import SCHEME, make_client
 
 
 async def ask_again(
@@ -27,7 +28,7 @@ async def ask_again(
     if target == bucket:
         raise CannotRun(f"{output} is the input bucket, and nothing is ever written there")
     wish = Wish(pages=pages, poor=poor, profile=_profile(profile))
-    client = storage.make_client()
+    client = make_client()
     inputs, outputs = (storage.open_bucket(each, client=client) for each in (bucket, target))
     try:
         opened = await redo(name, wish, inputs, outputs, SystemClock())
@@ -46,10 +47,7 @@ def _profile(name: str | None) -> Profile | None:
 
 def _told(opened: OpenJob) -> str:
     job, wished = opened.job, opened.job.redo
-    if wished is None or wished.pages is None:
-        which = "all pages"
-    else:
-        which = f"{len(wished.pages)} page{'s' * (len(wished.pages) != 1)}"
+    which = "all pages" if wished is None or wished.pages is None else amount(len(wished.pages), "pages")
     edition = wished.edition if wished else 0
     return (
         f"{printable(str(job.source))}: {which} will be read again, as edition {edition}, with "

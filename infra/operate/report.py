@@ -43,15 +43,16 @@ class Report:
             self._console.print(Text(_words(finding), style=style))
 
     def close(self, counted: Mapping[str, int]) -> None:
-        """Tell the sum."""
+        """Tell the sum; of nothing it is not said that it is as it should be."""
         if self._as_json:
             _print({"verified": dict(counted), "problems": self.problems, "notes": self.notes})
             return
         self._tell_more()
-        parts = [
-            f"{number:,} {word if number != 1 else word[:-1]}" for word, number in sorted(counted.items())
-        ]
-        verdict = f"{self.problems} problems" if self.problems else "all as it should be"
+        if not counted and not self.problems:
+            self._console.print(Text("nothing to verify yet"))
+            return
+        parts = [amount(number, word) for word, number in sorted(counted.items())]
+        verdict = amount(self.problems, "problems") if self.problems else "all as it should be"
         noted = f", {self.notes} noted" if self.notes else ""
         style = "bold red" if self.problems else "bold green"
         self._console.print(Text(f"{', '.join(parts) or 'nothing'} verified: {verdict}{noted}", style=style))
@@ -61,6 +62,11 @@ class Report:
             if number > _SHOWN:
                 self._console.print(Text(f"{printable(subject)}: {code}: and {number - _SHOWN} more"))
         self._shown.clear()
+
+
+def amount(number: int, things: str) -> str:
+    """Say how many of `things`, a plural in -s, as a person would."""
+    return f"{number:,} {things if number != 1 else things[:-1]}"
 
 
 def _words(finding: Finding) -> str:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bucketscribe import storage
+from bucketscribe.errors import StorageUnavailable
 from bucketscribe.model import ObjectInfo, StoredObject
-from bucketscribe.storage import CloudBucket
+from bucketscribe.storage import CloudBucket, StorageClient
 from infra.local.errors import CannotRun
 
 SCHEME = "gs://"
@@ -89,12 +90,12 @@ class FolderShelf:
 
     def _look(self, name: str) -> ObjectInfo | None:
         path = self._path(name)
-        return _info(name, path) if path else None
+        return file_info(name, path) if path else None
 
     def _read(self, name: str) -> StoredObject | None:
         path = self._path(name)
         try:
-            return StoredObject(info=_info(name, path), data=path.read_bytes()) if path else None
+            return StoredObject(info=file_info(name, path), data=path.read_bytes()) if path else None
         except FileNotFoundError:
             return None
 
@@ -108,26 +109,63 @@ class FolderShelf:
 
 
 def open_shelf(place: str) -> tuple[Shelf, str]:
-    """Open gs://BUCKET[/PREFIX] or FOLDER[/documents/PREFIX]; give the shelf and the prefix named on it.
+    """Open an output: gs://BUCKET[/PREFIX] or FOLDER[/documents/PREFIX]; give shelf and prefix.
 
-    Raises CannotRun when there is no such folder.
+    An empty folder is one without results, whatever stands above it. Raises CannotRun when there is no such
+    folder.
     """
     if place.startswith(SCHEME):
         name, _, prefix = place.removeprefix(SCHEME).partition("/")
         if not name:
             raise CannotRun(f"{place} names no bucket: gs://BUCKET, or gs://BUCKET/documents/PREFIX")
-        return BucketShelf(storage.open_bucket(name, client=storage.make_client())), prefix
-    folder = Path(place).expanduser().absolute()
+        return BucketShelf(storage.open_bucket(name, client=make_client())), prefix
+    folder = _folder(place)
+    if _is_empty(folder):
+        return FolderShelf(folder), ""
     for documents in (folder, *folder.parents):
         if documents.name == _DOCUMENTS and documents.is_dir() and not (folder / _DOCUMENTS).is_dir():
             prefix = folder.relative_to(documents.parent).as_posix()
             return FolderShelf(documents.parent), prefix + "/" * folder.is_dir()
-    if folder.is_dir():
-        return FolderShelf(folder), ""
-    raise CannotRun(f"there is no folder {place}")
+    return _opened(folder, place), ""
 
 
-def _info(name: str, path: Path) -> ObjectInfo:
+def open_sources(place: str) -> Shelf:
+    """Open the whole of an input: gs://BUCKET or FOLDER, whatever it is called.
+
+    Raises CannotRun when there is no such folder, or when a prefix is named.
+    """
+    if not place.startswith(SCHEME):
+        return _opened(_folder(place), place)
+    shelf, prefix = open_shelf(place)
+    if prefix:
+        raise CannotRun(f"{place}: name the whole bucket; OUTPUT's prefix says which part of it is meant")
+    return shelf
+
+
+def make_client() -> StorageClient:
+    """Build the client with the operator's credentials. Raises CannotRun when there are none."""
+    try:
+        return storage.make_client()
+    except StorageUnavailable as error:
+        raise CannotRun(f"{error}; run `gcloud auth application-default login`") from error
+
+
+def _folder(place: str) -> Path:
+    return Path(place).expanduser().absolute()
+
+
+def _opened(folder: Path, place: str) -> FolderShelf:
+    if not folder.is_dir():
+        raise CannotRun(f"there is no folder {place}")
+    return FolderShelf(folder)
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and next(folder.iterdir(), None) is None
+
+
+def file_info(name: str, path: Path) -> ObjectInfo:
+    """Say of a file what a bucket says of its object, as far as that can be had."""
     facts = path.stat()
     kept = _kept(path)
     return ObjectInfo(

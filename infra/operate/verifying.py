@@ -7,7 +7,7 @@ from bucketscribe.errors import SettingsError, StorageUnavailable
 from bucketscribe.settings import PREFIX, Settings
 from infra.local.errors import CannotRun
 from infra.operate.report import Report
-from infra.operate.shelf import SCHEME, open_shelf
+from infra.operate.shelf import SCHEME, open_shelf, open_sources
 from infra.operate.verify import DOCUMENTS, Sources, Verification
 
 # Settings that say which objects are documents; all others do not concern a verification.
@@ -15,7 +15,11 @@ _PATTERNS = ("INCLUDE", "IGNORE")
 
 
 async def verify(output: str, source: str | None, *, as_json: bool, job_days: float) -> int:
-    """Verify an output place; return the exit code. Raises CannotRun when it cannot be read."""
+    """Verify an output place; return the exit code.
+
+    Raises CannotRun when it cannot be read, and when nothing is there of what was named; a whole bucket may
+    be empty.
+    """
     shelf, prefix = open_shelf(output)
     if prefix and not prefix.startswith(DOCUMENTS):
         raise CannotRun(f"{output}: what is verified lies below {DOCUMENTS}")
@@ -32,15 +36,26 @@ async def verify(output: str, source: str | None, *, as_json: bool, job_days: fl
             report.take(finding)
     except StorageUnavailable as error:
         raise CannotRun(str(error)) from error
+    is_named = prefix or not output.startswith(SCHEME)
+    if is_named and not verification.counted and not report.problems:
+        raise CannotRun(_nothing(output, prefix))
     report.close(verification.counted)
     return int(report.problems > 0)
 
 
-def _sources(place: str) -> Sources:
-    shelf, prefix = open_shelf(place)
+def _nothing(output: str, prefix: str) -> str:
+    """Say what an operator who finds nothing should look at: any folder may be named, or a name misspelt."""
     if prefix:
-        raise CannotRun(f"{place}: name the whole bucket; OUTPUT's prefix says which part of it is meant")
-    return Sources(shelf=shelf, bucket=place.removeprefix(SCHEME).strip("/"), settings=_settings())
+        return (
+            f"{output}: nothing was verified, as no document is called so or begins so, and none in flight; "
+            f"look at the names below {DOCUMENTS}"
+        )
+    return f"{output}: nothing was verified, as no document is in it; name the folder that holds {DOCUMENTS}"
+
+
+def _sources(place: str) -> Sources:
+    bucket = place.removeprefix(SCHEME).strip("/")
+    return Sources(shelf=open_sources(place), bucket=bucket, settings=_settings())
 
 
 def _settings() -> Settings:
