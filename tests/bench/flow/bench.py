@@ -23,7 +23,7 @@ _EVERY = 12
 
 
 def run() -> dict[str, Any]:
-    """Simulate everything; ten minutes on one core."""
+    """Simulate everything; two to ten minutes on one core."""
     return {
         "bench": "flow",
         "gpus": GPUS,
