@@ -216,8 +216,9 @@ async def erase_if_forgotten(source: ObjectRef, finisher: Finisher, *, once: boo
     """
     if not await has_lost_its_source(source, finisher):
         return False
-    if not once or await _mark_erased(source, finisher):
-        await erase(source, finisher)
+    is_new = await _mark_erased(source, finisher)
+    if is_new or not once:
+        await erase_marked(source, finisher)
     return True
 
 

@@ -6,6 +6,8 @@ it, since a job is closed by the generation that was read before the pages were.
 page is replaced: who dies then leaves a job to the sweep, which publishes whatever there is.
 """
 
+from collections.abc import Awaitable, Callable
+
 from bucketscribe import jobs, layout, published, records
 from bucketscribe.errors import WriteConflict
 from bucketscribe.logs import Severity, log
@@ -14,23 +16,12 @@ from bucketscribe.ports import Bucket
 from bucketscribe.published import Published
 
 
-async def make_way(source: ObjectRef, bucket: Bucket) -> None:
+async def make_way(source: ObjectRef, page: int, bucket: Bucket) -> None:
     """Have the job of `source` stand, at a generation that nobody has read yet, before a page is replaced.
 
     Raises UnreadableJob, CloudError.
     """
-    while True:
-        opened = await jobs.read(source, bucket)
-        job = opened.job if opened else await _former_job(source, bucket)
-        if job is None:
-            return
-        try:
-            await jobs.write(job, opened.generation if opened else 0, bucket)
-        except WriteConflict:
-            continue
-        if opened is None:
-            log(Severity.INFO, "document opened again for a late page", source=str(source))
-        return
+    await _stand(source, page, bucket, _former_job)
 
 
 async def reopen(source: ObjectRef, page: int, bucket: Bucket) -> None:
@@ -38,9 +29,19 @@ async def reopen(source: ObjectRef, page: int, bucket: Bucket) -> None:
 
     What was superseded or erased stays so. Raises UnreadableJob, CloudError.
     """
+    await _stand(source, page, bucket, _closed_job)
+
+
+async def _stand(
+    source: ObjectRef,
+    page: int,
+    bucket: Bucket,
+    closed: Callable[[ObjectRef, int, Bucket], Awaitable[Job | None]],
+) -> None:
+    """Write the job anew: as it stands, or where none does as `closed` makes it, if it does."""
     while True:
         opened = await jobs.read(source, bucket)
-        job = opened.job if opened else await _closed_job(source, page, bucket)
+        job = opened.job if opened else await closed(source, page, bucket)
         if job is None:
             return
         try:
@@ -65,7 +66,8 @@ async def _closed_job(source: ObjectRef, page: int, bucket: Bucket) -> Job | Non
     return former.job
 
 
-async def _former_job(source: ObjectRef, bucket: Bucket) -> Job | None:
+async def _former_job(source: ObjectRef, _page: int, bucket: Bucket) -> Job | None:
+    """Make the job of a finished document from its record; None when that is of another version."""
     former = await _published(source, bucket)
     return former.job if former else None
 

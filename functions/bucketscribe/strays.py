@@ -5,7 +5,7 @@ and whoever writes such a note may die before looking again. So the sweep looks,
 Likewise for pages that are written while their source is erased: the erasure left its mark among the notes.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from bucketscribe import crew, finish, layout, patience
 from bucketscribe.errors import CloudError
@@ -25,9 +25,9 @@ async def clear(in_flight: Collection[ObjectRef], finisher: Finisher, deadline: 
     """
     bucket, cleared = finisher.output_bucket, list[str]()
 
-    async def delete(name: str) -> None:
-        source = layout.note_of(finisher.input_bucket.name, name)
-        if source is None or finisher.clock.monotonic() > deadline:
+    async def delete(suspect: tuple[str, ObjectRef]) -> None:
+        name, source = suspect
+        if finisher.clock.monotonic() > deadline:
             return
         try:
             if await _clear(name, source, finisher):
@@ -40,14 +40,20 @@ async def clear(in_flight: Collection[ObjectRef], finisher: Finisher, deadline: 
     except CloudError as error:
         log(Severity.WARNING, "notes not listed", code=error.code, reason=str(error))
         return 0
-    suspects = [name for name in names if _is_suspect(name, in_flight, finisher)]
-    await crew.do_all(suspects, delete, _AT_ONCE)
+    await crew.do_all(_suspects(names, in_flight, finisher.input_bucket.name), delete, _AT_ONCE)
     return len(cleared)
 
 
-def _is_suspect(name: str, in_flight: Collection[ObjectRef], finisher: Finisher) -> bool:
-    source = layout.note_of(finisher.input_bucket.name, name)
-    return source is not None and (source not in in_flight or name == layout.erasure(source))
+def _suspects(
+    names: Sequence[str], in_flight: Collection[ObjectRef], input_bucket: str
+) -> list[tuple[str, ObjectRef]]:
+    """Choose the notes without a job, and the marks; each with the source that it is about."""
+    found = ((name, layout.note_of(input_bucket, name)) for name in names)
+    return [
+        (name, source)
+        for name, source in found
+        if source and (source not in in_flight or name == layout.erasure(source))
+    ]
 
 
 async def _clear(name: str, source: ObjectRef, finisher: Finisher) -> bool:

@@ -106,7 +106,7 @@ async def _write(delivery: Delivery, ended: _Ended, house: Transcriber) -> PageR
     record = ended.record
     source, bucket = delivery.task.source, house.finisher.output_bucket
     standing = await ledger.write(
-        bucket, source, record, ended.body, before_late=lambda: make_way(source, bucket)
+        bucket, source, record, ended.body, before_late=lambda: make_way(source, record.page, bucket)
     )
     log(
         Severity.WARNING if record.status is PageStatus.FAILED else Severity.INFO,
