@@ -1,66 +1,22 @@
 """What is our own broker's alone; what any broker keeps to stands in test_broker_contract.py."""
 
 import asyncio
-import base64
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import grpc
-import grpc.aio
 import pytest
-from google.pubsub_v1.types import PublishRequest, PublishResponse, PubsubMessage
 
-from infra.local.broker import Broker, PushSubscription
+from infra.local.broker import Broker
+from tests.fakes.publisher import MORTAL, PUSH, data_of, started
 from tests.fakes.receiver import Receiver, until
 
 T = TypeVar("T")
 
-Publish = Callable[..., Coroutine[Any, Any, list[str]]]
-
-PUSH = PushSubscription(
-    name="page-tasks-push",
-    topic="page-tasks",
-    endpoint="http://127.0.0.1:9/",
-    concurrency=4,
-    minimum_backoff_seconds=0.001,
-    maximum_backoff_seconds=0.01,
-)
-MORTAL = replace(PUSH, max_delivery_attempts=5, dead_letter_topic="page-tasks-dead")
-
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(coroutine)
-
-
-@asynccontextmanager
-async def started(*topics: str, **options: Any) -> AsyncIterator[tuple[Broker, Publish]]:
-    """Start a broker of project `laptop`; yield it with a function that publishes to one of its topics."""
-    broker = Broker("laptop", **options)
-    for topic in topics:
-        broker.add_topic(topic)
-    async with grpc.aio.insecure_channel(await broker.start()) as channel:
-        call = channel.unary_unary(
-            "/google.pubsub.v1.Publisher/Publish",
-            request_serializer=PublishRequest.serialize,
-            response_deserializer=PublishResponse.deserialize,
-        )
-
-        async def publish(topic: str, *data: bytes, **attributes: str) -> list[str]:
-            messages = [PubsubMessage(data=each, attributes=attributes) for each in data]
-            answer = await call(PublishRequest(topic=f"projects/laptop/topics/{topic}", messages=messages))
-            return list(answer.message_ids)
-
-        try:
-            yield broker, publish
-        finally:
-            await broker.stop()
-
-
-def data_of(envelope: dict[str, Any]) -> bytes:
-    return base64.b64decode(envelope["message"]["data"], validate=True)
 
 
 def test_the_backlog_is_what_is_neither_acknowledged_nor_dead() -> None:

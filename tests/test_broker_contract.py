@@ -4,7 +4,6 @@ The tests say what Pub/Sub does. What the emulator cannot do is marked so, and t
 """
 
 import asyncio
-import base64
 import itertools
 import os
 import signal
@@ -21,31 +20,20 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from google.pubsub_v1.types import PublishRequest, PublishResponse, PubsubMessage, PushConfig, Subscription
+from google.pubsub_v1.types import PushConfig, Subscription
 
 from infra.local import emulator
-from infra.local.broker import Broker, PushSubscription
+from infra.local.broker import Broker
 from infra.local.emulator import Emulator
 from infra.local.processes import Program
 from infra.local.subscriptions import PubSub
 from infra.local.supervisor import Supervisor
 from tests.fakes.emulator import missing, needs_emulator, running_emulator
+from tests.fakes.loopback import free_port
+from tests.fakes.publisher import MORTAL, PUSH, Publish, data_of, publishing
 from tests.fakes.receiver import Receiver, until
-from tests.fakes.stand_in import free_port
 
 ROOT = Path(__file__).parent.parent
-
-Publish = Callable[..., Coroutine[Any, Any, list[str]]]
-
-PUSH = PushSubscription(
-    name="page-tasks-push",
-    topic="page-tasks",
-    endpoint="http://127.0.0.1:9/",
-    concurrency=4,
-    minimum_backoff_seconds=0.001,
-    maximum_backoff_seconds=0.01,
-)
-MORTAL = replace(PUSH, max_delivery_attempts=5, dead_letter_topic="page-tasks-dead")
 
 # A message that was refused with others comes again beside them; so long after it, all of them have.
 SETTLED_SECONDS = 1.0
@@ -64,19 +52,7 @@ class Stage:
     async def started(self) -> AsyncIterator[Publish]:
         """Start the broker; yield what publishes to a topic and returns the messages' ids."""
         try:
-            async with grpc.aio.insecure_channel(await self.broker.start()) as channel:
-                call = channel.unary_unary(
-                    "/google.pubsub.v1.Publisher/Publish",
-                    request_serializer=PublishRequest.serialize,
-                    response_deserializer=PublishResponse.deserialize,
-                )
-
-                async def publish(topic: str, *data: bytes, **attributes: str) -> list[str]:
-                    messages = [PubsubMessage(data=each, attributes=attributes) for each in data]
-                    path = f"projects/{self.project}/topics/{topic}"
-                    answer = await call(PublishRequest(topic=path, messages=messages))
-                    return list(answer.message_ids)
-
+            async with publishing(await self.broker.start(), self.project) as publish:
                 yield publish
         finally:
             await self.broker.stop()
@@ -120,10 +96,6 @@ def googles(lack: str, *others: str) -> pytest.MarkDecorator:
     """Mark what Google's emulator does not do as Pub/Sub does; `lack` is its line in the README."""
     fails = pytest.mark.xfail(reason=lack, raises=AssertionError, strict=True)
     return pytest.mark.parametrize("play", [*others, pytest.param("googles", marks=fails)], indirect=True)
-
-
-def data_of(envelope: dict[str, Any]) -> bytes:
-    return base64.b64decode(envelope["message"]["data"], validate=True)
 
 
 async def acknowledging(stage: Stage, *statuses: int) -> set[int]:

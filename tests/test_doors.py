@@ -5,10 +5,8 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,48 +23,31 @@ from bucketscribe.settings import PROFILES
 from bucketscribe.storage import CloudBucket, make_client, open_bucket
 from infra.local import bucket_server
 from infra.local.broker import Broker
+from tests.fakes.bucket_server import serving_buckets
+from tests.fakes.loopback import free_port
 
 ROOT = Path(__file__).parent.parent
 DOORS = ROOT / "functions" / "main.py"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A bucket server on an empty folder, and the environment that leads there."""
-    port = free_port()
-    bucket_server.prepare(tmp_path / "buckets", ("in", "out"))
-    server = subprocess.Popen(
-        bucket_server.command(tmp_path / "buckets", port),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    settings = {
-        "STORAGE_EMULATOR_HOST": bucket_server.url(port),
-        "BUCKETSCRIBE_PROJECT": "test",
-        "BUCKETSCRIBE_INPUT_BUCKET": "in",
-        "BUCKETSCRIBE_OUTPUT_BUCKET": "out",
-        "BUCKETSCRIBE_OCR_URL": f"http://127.0.0.1:{free_port()}",
-        "BUCKETSCRIBE_PAGE_SECONDS": "6",
-        "BUCKETSCRIBE_CALL_RESERVE_SECONDS": "2",
-        "FUNCTION_TARGET": "",
-        "TMPDIR": str(tmp_path),
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    try:
-        deadline = time.monotonic() + 10
-        while not asyncio.run(bucket_server.is_ready(port)):
-            assert time.monotonic() < deadline, "the bucket server does not answer"
+    with serving_buckets(tmp_path / "buckets", "in", "out") as port:
+        settings = {
+            "STORAGE_EMULATOR_HOST": bucket_server.url(port),
+            "BUCKETSCRIBE_PROJECT": "test",
+            "BUCKETSCRIBE_INPUT_BUCKET": "in",
+            "BUCKETSCRIBE_OUTPUT_BUCKET": "out",
+            "BUCKETSCRIBE_OCR_URL": f"http://127.0.0.1:{free_port()}",
+            "BUCKETSCRIBE_PAGE_SECONDS": "6",
+            "BUCKETSCRIBE_CALL_RESERVE_SECONDS": "2",
+            "FUNCTION_TARGET": "",
+            "TMPDIR": str(tmp_path),
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
         yield
-    finally:
-        server.kill()
-        server.wait()
 
 
 @asynccontextmanager

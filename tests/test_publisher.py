@@ -11,7 +11,7 @@ from google.api_core.retry import Retry
 from bucketscribe import publisher
 from bucketscribe.errors import PublishFailed
 from bucketscribe.model import Message
-from tests.fakes.bucket_server import free_port
+from tests.fakes.loopback import free_port
 
 
 def publish(client: publisher.TopicClient) -> None:

@@ -11,9 +11,10 @@ from bucketscribe.lightonocr_client import LightOnOCRClient
 from bucketscribe.model import PageText
 from bucketscribe.ports import Reader
 from bucketscribe.settings import PROFILES
+from tests.fakes.loopback import free_port
 from tests.fakes.pages import WORDS, page
 from tests.fakes.reader import FakeReader, busy, reads
-from tests.fakes.stand_in import free_port, running_stand_in
+from tests.fakes.stand_in import running_stand_in
 
 PROFILE = PROFILES["lightonocr-2-1b"]
 

@@ -28,7 +28,8 @@ from PIL import Image
 from bucketscribe.lightonocr_client import LightOnOCRClient
 from bucketscribe.settings import PROFILES
 from gpu_service.smoke import make_page
-from tests.fakes.stand_in import free_port, running_stand_in
+from tests.fakes.loopback import free_port
+from tests.fakes.stand_in import running_stand_in
 
 FOLDER = Path(__file__).parent.parent / "gpu_service"
 SMOKE = FOLDER / "smoke.sh"

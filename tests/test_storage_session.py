@@ -10,7 +10,7 @@ import requests
 from google.auth.credentials import Credentials
 
 from bucketscribe.storage_session import StorageSession
-from tests.fakes.bucket_server import free_port
+from tests.fakes.loopback import free_port
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy")
 

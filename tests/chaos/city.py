@@ -19,7 +19,7 @@ from infra.local.supervisor import Supervisor
 from infra.local.wiring import Ports
 from tests.chaos import front, post
 from tests.chaos.options import Options
-from tests.fakes.bucket_server import free_port
+from tests.fakes.loopback import free_port
 
 ROOT = Path(__file__).parents[2]
 

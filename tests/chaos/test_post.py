@@ -8,18 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import grpc
-import grpc.aio
 import pytest
-from google.pubsub_v1.types import PublishRequest, PublishResponse, PubsubMessage
 
 from infra.local.broker import PushSubscription
 from tests.chaos import post
 from tests.chaos.city import ROOT
 from tests.chaos.journal import SqliteJournal
-from tests.fakes.bucket_server import free_port
+from tests.fakes.loopback import free_port
+from tests.fakes.publisher import MORTAL, PUSH, data_of, publishing, started
 from tests.fakes.receiver import Receiver, until
-from tests.test_broker import MORTAL, PUSH, data_of, started
 
 T = TypeVar("T")
 
@@ -122,26 +119,14 @@ def living(port: int, path: Path, spec: PushSubscription) -> "Iterator[subproces
             process.kill()
 
 
-async def publish(port: int, data: list[bytes]) -> None:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call = channel.unary_unary(
-            "/google.pubsub.v1.Publisher/Publish",
-            request_serializer=PublishRequest.serialize,
-            response_deserializer=PublishResponse.deserialize,
-        )
-        messages = [PubsubMessage(data=each) for each in data]
-        await call(
-            PublishRequest(topic="projects/laptop/topics/page-tasks", messages=messages), wait_for_ready=True
-        )
-
-
 def test_a_killed_program_has_lost_nothing_that_it_answered_for(path: Path) -> None:
     async def scenario() -> None:
         port = free_port()
         tasks = [b"%d" % number for number in range(200)]
         async with Receiver() as receiver:
             with living(port, path, replace(PUSH, endpoint=f"http://127.0.0.1:{free_port()}")) as first:
-                await publish(port, tasks)
+                async with publishing(f"127.0.0.1:{port}") as publish:
+                    await publish("page-tasks", *tasks)
                 first.kill()
                 first.wait()
             with living(port, path, replace(PUSH, endpoint=receiver.url)):

@@ -1,7 +1,6 @@
 """The real bucket server on a free port, for tests that want Cloud Storage's own client at work."""
 
 import asyncio
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,16 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from infra.local import bucket_server
+from tests.fakes.loopback import free_port
 
 _PATIENCE_SECONDS = 20.0
-
-
-def free_port() -> int:
-    """Find a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from infra.local import emulator
 from infra.local.errors import CannotRun
-from tests.fakes.stand_in import free_port
+from tests.fakes.loopback import free_port
 
 _READY_WITHIN_SECONDS = 60.0
 

@@ -1,7 +1,6 @@
 """The OCR stand-in as a process of its own, on a free loopback port."""
 
 import contextlib
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.fakes.loopback import free_port
+
 _READY_TIMEOUT_SECONDS = 20.0
 
 
@@ -19,13 +20,6 @@ class RunningStandIn:
     url: str
     process: "subprocess.Popen[bytes]"
     output: Path
-
-
-def free_port() -> int:
-    """Find a loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

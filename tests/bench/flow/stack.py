@@ -31,7 +31,7 @@ from reportlab.pdfgen.canvas import Canvas
 from infra.operate.capacity import PEAK_PAGES_PER_SECOND
 from infra.operate.deployment import deployment
 from tests.bench.flow.measures import percentile
-from tests.fakes.stand_in import free_port
+from tests.fakes.loopback import free_port
 
 GPUS = 3
 _LOOK_SECONDS = 0.1
