@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from bucketscribe import layout, records
+from bucketscribe.errors import StorageUnavailable
 from bucketscribe.model import DocumentStatus, ObjectRef, PageRecord, PageStatus
 from infra.local import progress as progress_room
 from infra.local.bucket_client import BucketClient
@@ -143,3 +144,30 @@ def test_waiting_ends_when_the_last_document_has(port: int) -> None:
             return told
 
     assert [each.name for each in asyncio.run(scenario())] == ["lost.pdf", SOURCE.name]
+
+
+def test_a_job_that_cannot_be_looked_for_is_looked_for_again(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bucket server breaks off when an object is deleted while it is read: as a job is, in the end."""
+    monkeypatch.setattr(progress_room, "_PAUSE_SECONDS", 0.01)
+    put(port, layout.document_record(SOURCE.name), document_record(SOURCE.generation))
+
+    class Breaking(BucketClient):
+        looks = 0
+
+        async def read(self, name: str) -> bytes | None:
+            if name.startswith("jobs/"):
+                self.looks += 1
+                if self.looks == 1:
+                    raise StorageUnavailable("the bucket server did not answer")
+            return await super().read(name)
+
+    async def scenario() -> tuple[list[str], int]:
+        async with Breaking("outbox", port) as bucket:
+            progress = Progress(bucket, lambda _: None)
+            progress.track(SOURCE)
+            await progress.close(SOURCE)
+            return await progress.all_closed(), bucket.looks
+
+    assert asyncio.run(scenario()) == ([], 2)

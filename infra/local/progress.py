@@ -103,7 +103,7 @@ class Progress:
         deadline = asyncio.get_running_loop().time() + _CLOSING_SECONDS
         left = [document.source for document in self.documents.values() if document.outcome]
         while left:
-            left = [source for source in left if await self._bucket.read(layout.job(source)) is not None]
+            left = [source for source in left if await self._job_stands(source)]
             if asyncio.get_running_loop().time() > deadline:
                 break
             await asyncio.sleep(_PAUSE_SECONDS if left else 0)
@@ -156,6 +156,14 @@ class Progress:
                 continue
             body: Mapping[str, Any] | None = json.loads(data) if data else None
             return body if body and int(body["source"]["generation"]) == source.generation else None
+
+    async def _job_stands(self, source: ObjectRef) -> bool:
+        """Look for a document's job; one that cannot be read, as when it is deleted just then, stands yet."""
+        try:
+            return await self._bucket.read(layout.job(source)) is not None
+        except StorageUnavailable as error:
+            _log.warning("the job of %r cannot be looked for: %s", source.name, error)
+            return True
 
     async def _look_at(self, document: Document) -> None:
         if document.pages is None:
