@@ -50,7 +50,7 @@ soak: .venv/dev.stamp ## simulate more lives than CI does: SEEDS=100000, or MINU
 chaos: .venv/dev.stamp ## kill programs at random while DOCUMENTS=300 are read; SEED=1 draws them
 	.venv/bin/python -m tests.chaos --documents "$(DOCUMENTS)" --seed "$(SEED)"
 
-bench: .venv/dev.stamp ## measure, a quarter of an hour, into docs/bench/: all, or BENCH="render client"
+bench: .venv/dev.stamp ## measure into docs/bench/: all, an hour, or BENCH="render client", minutes
 	.venv/bin/python -m tests.bench $(BENCH)
 
 lint: .venv/dev.stamp ## check style, format and types

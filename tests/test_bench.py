@@ -11,6 +11,7 @@ import pytest
 
 from tests.bench import __main__ as bench
 from tests.bench import client, figures, pages, render, startup
+from tests.bench.flow import scenarios, stack
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processor time is read from /proc")
 
@@ -20,7 +21,7 @@ def numbers(result: Any) -> list[float]:
         return [number for each in result.values() for number in numbers(each)]
     if isinstance(result, list):
         return [number for each in result for number in numbers(each)]
-    return [] if isinstance(result, str) else [float(result)]
+    return [] if result is None or isinstance(result, str) else [float(result)]
 
 
 def assert_shown(module: bench.Bench, result: dict[str, Any], folder: Path) -> None:
@@ -45,6 +46,21 @@ def test_the_client_path_is_measured(tmp_path: Path) -> None:
 @pytest.mark.stack
 def test_starting_is_measured(tmp_path: Path) -> None:
     assert_shown(startup, startup.run(rounds=1, doors=("sweep",)), tmp_path)
+
+
+@pytest.mark.stack
+def test_the_laptop_cloud_before_modelled_gpus_is_measured(tmp_path: Path) -> None:
+    """An outage among it, at a speed that two cores do not keep up with: nothing is lost for that."""
+    away = scenarios.outage(240, hours=0.05, begins=30.0)
+    result = stack.run(scale=30, shown=(scenarios.invoice(), away))
+    assert_shown(stack, result, tmp_path)
+    one, many = result["runs"]
+    assert (one["statuses"], many["statuses"]) == ({"complete": 1}, {"complete": len(away.drops)})
+    assert one["answers_a_page"] == many["answers_a_page"] == 1.0
+    assert one["dead_letters"] == many["dead_letters"] == 0
+    assert one["most_deliveries"] == 1
+    assert many["seconds"] > 180.0
+    assert one["short_at_gpus_seconds"][0] < one["short_seconds"][0]
 
 
 def test_a_bench_that_there_is_not_is_named_with_those_that_there_are() -> None:

@@ -1,11 +1,9 @@
-"""What a page costs in documents of 10 to 10,000 pages: `python -m tests.bench.growth`.
+"""What a page costs in documents of 10 to 10,000 pages: `make bench BENCH=growth`.
 
 Requests are counted over a document's whole way, at the buckets, and are the same in every run. Seconds and
 CPU are this machine's, with fakes for what is not ours; bytes are Python's (tracemalloc). The two steps that
 a document's length could make long are also taken alone: its fan-out, and its end with 20 kB of text a page.
 """
-
-# ruff: noqa: T201 - a table for people
 
 import asyncio
 import contextlib
@@ -235,7 +233,3 @@ class DistantBucket(FakeBucket):
         async for _ in parts:
             pass
         return await self.write(name, b"", **more)
-
-
-if __name__ == "__main__":
-    print(table(run()))

@@ -8,8 +8,10 @@ virtual time. `make bench BENCH=flow` measures; two runs say the same.
     cloud_run   a service: instances that start, fill up and go; callers held, then refused
     pubsub      a push subscription: window, back-off, retries, dead letters
     l4          vLLM on an L4, by processor sharing
-    stack       real runs: the laptop's cloud in front of `served`, the modelled L4s behind vLLM's HTTP
+    stack       real runs of the same scenarios (`make bench BENCH=stack`): the laptop's cloud before `served`
+    served      the modelled L4s, time running faster, behind vLLM's HTTP
     scenarios   what people drop         measures  what is seen of it         timing  the time shown
+    plots       what both draw
 
 What an L4 and Google's services do stands in infra/operate/capacity.py, what is deployed in infra/gcp/env.sh,
 by way of infra/operate/deployment.py. Real are the deeds with all their rooms; the model leaves out slow or

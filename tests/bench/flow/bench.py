@@ -1,6 +1,5 @@
 """The runs that are shown: what people drop at three GPUs, warm-up or none, and more GPUs than three."""
 
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from infra.operate import capacity
 from infra.operate.deployment import deployment
 from tests.bench.flow import scenarios
 from tests.bench.flow.measures import Gauge
+from tests.bench.flow.plots import busy_lines
 from tests.bench.flow.scenarios import Scenario
 from tests.bench.flow.simulation import simulate
 from tests.bench.flow.world import Habits
@@ -128,17 +128,7 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f} %"
 
 
-def plot(result: Mapping[str, Any], folder: Path) -> Path:
-    """Draw how busy the L4s were over time, a line a scenario; return the SVG's path."""
-    pyplot = importlib.import_module("matplotlib.pyplot")
-    figure, axes = pyplot.subplots(figsize=(9, 4))
-    for row in result["runs"]:
-        if row["busy"] is not None and not row["is_harsh"]:
-            axes.plot(row["series"]["minutes"], row["series"]["busy"], label=row["scenario"], linewidth=1)
-    axes.set(xlabel="minutes from the upload", ylabel="share of what three L4s can do", ylim=(0, 1.05))
-    axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
-    path = folder / "flow.svg"
-    with pyplot.rc_context({"svg.hashsalt": "flow"}):
-        figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
-    pyplot.close(figure)
-    return path
+def plot(result: Mapping[str, Any], folder: Path) -> None:
+    """Draw how busy the L4s were over time, a line a scenario."""
+    shown = [row for row in result["runs"] if row["busy"] is not None and not row["is_harsh"]]
+    busy_lines(shown, folder / "flow.svg")
