@@ -400,8 +400,8 @@ def test_a_signal_leaves_no_file_behind(tmp_path, ending):
         [SMOKE, f"http://127.0.0.1:{free_port()}"],
         env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)},
         start_new_session=True,
-        # Whoever started the tests in the background may have had SIGINT ignored, which is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+        # Whoever started the tests in the background, or with nohup, had it ignored, which is inherited.
+        preexec_fn=lambda: signal.signal(ending, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     ) as process:
         try:
             wait_until(lambda: any(tmp_path.glob("*/curl")))  # where the token would stand

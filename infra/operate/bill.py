@@ -7,7 +7,7 @@ from infra.operate.deployment import Deployment, Door
 from infra.operate.forecast import FAN_OUT_SECONDS, Forecast, forecast
 from infra.operate.prices import Prices
 
-# Requests to Cloud Storage, as `python -m tests.bench.growth` counts them: of each page, and of each document
+# Requests to Cloud Storage, as `make bench BENCH=growth` counts them: of each page, and of each document
 # besides. Writes and listings are class A, all else class B.
 PAGE_CLASS_A, PAGE_CLASS_B = 1, 4
 DOCUMENT_CLASS_A, DOCUMENT_CLASS_B = 10, 5

@@ -31,9 +31,11 @@ def test_nothing_is_lost_though_programs_are_killed_and_answers_fail(tmp_path: P
 
 
 def test_a_broker_that_forgets_is_noticed(tmp_path: Path) -> None:
+    """Most answers fail, so that tasks wait with the broker, to be pushed again, when it dies."""
     options = Options(
         documents=8,
         seed=11,
+        share=0.9,
         kill_seconds=0.7,
         mortals={"post": 1},
         dropped_within_seconds=0.0,
