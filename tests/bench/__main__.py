@@ -97,7 +97,8 @@ def _report() -> str:
     """Put together what was measured last of each bench."""
     parts = [
         "# What was measured\n\nWritten by `make bench`; figures are medians, with the least and the most of "
-        "all rounds. Absolute ones say as much of the machine as of the code: compare within a table.\n"
+        "all rounds. The flow is simulated once, since two runs say the same, and put through for real "
+        "once. Absolute ones say as much of the machine as of the code: compare within a table.\n"
     ]
     for name, headline, bench in BENCHES:
         file = FOLDER / f"{name}.json"

@@ -8,7 +8,8 @@ virtual time. `make bench BENCH=flow` measures; two runs say the same.
     cloud_run   a service: instances that start, fill up and go; callers held, then refused
     pubsub      a push subscription: window, back-off, retries, dead letters
     l4          vLLM on an L4, by processor sharing
-    stack       real runs of the same scenarios (`make bench BENCH=stack`): the laptop's cloud before `served`
+    stack       real runs of the same scenarios (`make bench BENCH=stack`)
+    laptop      the laptop's cloud for them, before `served`
     served      the modelled L4s, time running faster, behind vLLM's HTTP
     scenarios   what people drop         measures  what is seen of it         timing  the time shown
     plots       what both draw

@@ -31,13 +31,16 @@ _TOKENS = {"prompt_tokens": 2160, "completion_tokens": 600, "total_tokens": 2760
 
 
 class Served:
-    """The routes. `answered` counts pages read; all seconds are of the time shown."""
+    """The routes. `answered` counts pages read, `read` their work in average pages; seconds are of the time
+    shown.
+    """
 
     def __init__(self, scale: float, gpus: int) -> None:
         given = deployment(gpus)
         self._timing = Timing(scale=scale)
         self._l4s: list[L4] = []
         self._answered = 0
+        self._read = 0.0
 
         def make(_number: int) -> L4:
             self._l4s.append(L4(self._timing, seats=given.gpu_seats, queued=given.gpu_queued))
@@ -68,6 +71,7 @@ class Served:
         except Refused as refusal:
             return Response(status_code=refusal.status)
         self._answered += 1
+        self._read += pages
         return JSONResponse(_completion(f"# Page {pages:.3f}\n\nRead by nobody.\n"))
 
     async def health(self, _request: Request) -> Response:
@@ -83,6 +87,7 @@ class Served:
             {
                 "seconds": self._timing.monotonic(),
                 "answered": self._answered,
+                "read": self._read,
                 "gpus": len(ready),
                 "speed": sum(l4.speed for l4 in ready),
                 "work": sum(l4.work for l4 in self._l4s),
