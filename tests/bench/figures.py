@@ -28,6 +28,16 @@ def shown(figure: Spread, digits: int = 1) -> str:
     return f"{middle} ({least} to {most})"
 
 
+def percent(share: float | None) -> str:
+    """Write a share in percent; nothing for none."""
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def seconds(values: Sequence[float | None]) -> str:
+    """Write seconds behind commas, leaving out what there is not."""
+    return ", ".join(f"{each:,.0f} s" for each in values if each is not None)
+
+
 def rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """Write a Markdown table."""
     lines = [head, ["---"] * len(head), *body]
@@ -35,7 +45,7 @@ def rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def bars(path: Path, title: str, unit: str, figures: Mapping[str, Spread]) -> None:
-    """Draw a bar for each figure, its spread as a line, into an SVG that is the same for the same figures."""
+    """Draw a bar for each figure, its spread as a line, into an SVG."""
     figure = Figure(figsize=(8, 0.9 + 0.42 * len(figures)), layout="constrained")
     axes = figure.subplots()
     medians = [each["median"] for each in figures.values()]
@@ -48,6 +58,11 @@ def bars(path: Path, title: str, unit: str, figures: Mapping[str, Spread]) -> No
     axes.set_xlabel(unit)
     axes.set_title(title, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a plot as an SVG that is the same for the same figures."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": path.name}):
         figure.savefig(path, format="svg", metadata={"Date": None})

@@ -14,14 +14,16 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from bucketscribe import layout, records
 from bucketscribe.fan_out import BATCH_TASKS, fan_out
 from bucketscribe.finish import End, finish
 from bucketscribe.model import Message, ObjectInfo, ObjectRef, PageRecord, PageStatus
+from tests.bench import figures
 from tests.fakes.bucket import FakeBucket
 from tests.house import House, build_house
 from tests.test_requests import at_random, cost, in_order, in_reverse, live
@@ -46,29 +48,26 @@ def run() -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """Show the counts, then the two steps."""
-    rows = [
-        "| pages in the document | their order | look | read the body | write | list | other "
-        "| all told, a page | CPU, ms a page |",
-        "|---|---|---|---|---|---|---|---|---|",
-        *(_life_row(each) for each in result["lives"]),
-        "",
-        "| pages | step | seconds | held, MiB | held, kB a page | loop held up, ms | publish requests |",
-        "|---|---|---|---|---|---|---|",
-        *(_step_row("fan-out", each) for each in result["fan_outs"]),
-        *(_step_row("end", each) for each in result["ends"]),
-    ]
-    return "\n".join(rows)
+    counted = ("look", "read the body", "write", "list", "other", "all told, a page")
+    lives = figures.rows(
+        ["pages in the document", "their order", *counted, "CPU, ms a page"],
+        list(map(_life_row, result["lives"])),
+    )
+    taken = ("seconds", "held, MiB", "held, kB a page", "loop held up, ms", "publish requests")
+    steps = [_step_row("fan-out", each) for each in result["fan_outs"]]
+    steps += [_step_row("end", each) for each in result["ends"]]
+    return lives + "\n\n" + figures.rows(["pages", "step", *taken], steps)
 
 
-def _life_row(life: dict[str, Any]) -> str:
-    figures = " | ".join(f"{life[name]:.3f}" for name in COUNTS)
-    return f"| {life['pages']:,} | {life['order']} | {figures} | {life['cpu_ms']:.2f} |"
+def _life_row(life: dict[str, Any]) -> list[str]:
+    counts = [f"{life[name]:.3f}" for name in COUNTS]
+    return [f"{life['pages']:,}", life["order"], *counts, f"{life['cpu_ms']:.2f}"]
 
 
-def _step_row(name: str, step: dict[str, Any]) -> str:
-    figures = f"{step['seconds']:.2f} | {step['held_mib']:.1f} | {_kb_a_page(step):.1f}"
-    hold, published = 1000 * step["longest_hold"], step["published"]
-    return f"| {step['pages']:,} | {name} | {figures} | {hold:.0f} | {published} |"
+def _step_row(name: str, step: dict[str, Any]) -> list[str]:
+    held = [f"{step['held_mib']:.1f}", f"{_kb_a_page(step):.1f}"]
+    hold, published = f"{1000 * step['longest_hold']:.0f}", str(step["published"])
+    return [f"{step['pages']:,}", name, f"{step['seconds']:.2f}", *held, hold, published]
 
 
 def _kb_a_page(step: dict[str, Any]) -> float:
@@ -78,9 +77,8 @@ def _kb_a_page(step: dict[str, Any]) -> float:
 
 def plot(result: dict[str, Any], folder: Path) -> None:
     """Draw requests, CPU and memory a page over the number of pages, into growth.svg."""
-    # Only here: the table wants no plotting.
-    pyplot = import_module("matplotlib.pyplot")
-    figure, (requests, cpu, memory) = pyplot.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    requests, cpu, memory = figure.subplots(1, 3)
     for order in ("in order", "at random", "in reverse"):
         lives = [each for each in result["lives"] if each["order"] == order]
         sizes = [each["pages"] for each in lives]
@@ -94,8 +92,7 @@ def plot(result: dict[str, Any], folder: Path) -> None:
     for axes, title in zip((requests, cpu, memory), titles, strict=True):
         axes.set(title=title, xscale="log", xlabel="pages in the document", ylim=(0, None))
         axes.legend()
-    figure.savefig(folder / "growth.svg")
-    pyplot.close(figure)
+    figures.save(figure, folder / "growth.svg")
 
 
 def _life(folder: Path, pages: int, order: Callable[..., Any]) -> dict[str, Any]:

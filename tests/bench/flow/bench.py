@@ -6,8 +6,8 @@ from typing import Any
 
 from infra.operate import capacity
 from infra.operate.deployment import deployment
+from tests.bench import figures
 from tests.bench.flow import scenarios
-from tests.bench.flow.measures import Gauge
 from tests.bench.flow.plots import busy_lines
 from tests.bench.flow.scenarios import Scenario
 from tests.bench.flow.simulation import simulate
@@ -17,9 +17,6 @@ GPUS = 3
 
 # Pages of a flood for so many GPUs: some ten minutes of work, and no more than a laptop has patience for.
 MANY = {1: 1_000, 10: 10_000, 30: 15_000, 100: 40_000}
-
-# A point of a plot every so many samples.
-_EVERY = 12
 
 
 def run() -> dict[str, Any]:
@@ -54,78 +51,65 @@ def _shown() -> Iterator[tuple[Scenario, Habits]]:
 
 def _row(scenario: Scenario, gpus: int, habits: Habits) -> dict[str, Any]:
     result, gauge = simulate(scenario, deployment(gpus), habits)
-    return result.as_json() | {"series": _series(gauge)}
-
-
-def _series(gauge: Gauge) -> dict[str, list[float]]:
-    """Thin out the samples for a plot: minutes, share of all L4s' speed, pages outstanding."""
-    seen = gauge.samples[::_EVERY]
-    peak = capacity.PEAK_PAGES_PER_SECOND * gauge.gpus
-    return {
-        "minutes": [round(each.at_seconds / 60, 1) for each in seen],
-        "busy": [round(each.speed / peak, 3) for each in seen],
-        "outstanding": [each.outstanding for each in seen],
-    }
+    return result.as_json() | {"series": gauge.series()}
 
 
 def table(result: Mapping[str, Any]) -> str:
     """Write the figures as Markdown tables."""
-    shown = [
-        "| dropped, at three L4s | done | of the least | busy | refusals a page, most tries | dead, unread "
-        "| short ones: median, 95 of 100, most | GPU time of the least |",
-        "|---|---|---|---|---|---|---|---|",
-        *map(_shown_row, result["runs"]),
-    ]
-    warm = [
-        "| first page, from the upload | with warm-up | without |",
-        "|---|---|---|",
-        *_warm_rows(result["warm_up"]),
-    ]
-    many = [
-        "| L4s | pages dropped | done | of the least | busy | of all | refusals a page | out at once |",
-        "|---|---|---|---|---|---|---|---|",
-        *map(_many_row, result["many"]),
-    ]
-    return "\n".join([*shown, "", *warm, "", *many])
+    shown = figures.rows(
+        [
+            "dropped, at three L4s",
+            "done",
+            "of the least",
+            "busy",
+            "refusals a page, most tries",
+            "dead, unread",
+            "short ones: median, 95 of 100, most",
+            "GPU time of the least",
+        ],
+        list(map(_shown_row, result["runs"])),
+    )
+    warm = figures.rows(
+        ["first page, from the upload", "with warm-up", "without"], list(_warm_rows(result["warm_up"]))
+    )
+    many = figures.rows(
+        ["L4s", "pages dropped", "done", "of the least", "busy", "of all", "refusals a page", "out at once"],
+        list(map(_many_row, result["many"])),
+    )
+    return "\n\n".join([shown, warm, many])
 
 
-def _shown_row(row: Mapping[str, Any]) -> str:
+def _shown_row(row: Mapping[str, Any]) -> Sequence[str]:
     short = [row[f"small_{name}_seconds"] for name in ("p50", "p95", "most")]
-    cells = (
+    return (
         row["scenario"] + ("; the window never narrows" if row["is_harsh"] else ""),
         f"{row['seconds']:,.0f} s",
         f"{row['seconds'] / row['ideal_seconds']:.2f}" if row["pages"] > 1 else "",
-        _share(row["busy"]),
+        figures.percent(row["busy"]),
         f"{row['refusals_a_page']:.2f}, {row['most_attempts']}",
         f"{row['dead_letters']}, {row['unread']}",
-        ", ".join(f"{each:,.0f} s" for each in short if each is not None),
+        figures.seconds(short),
         f"{row['gpu_seconds'] * capacity.PEAK_PAGES_PER_SECOND / row['pages']:.2f}",
     )
-    return f"| {' | '.join(cells)} |"
 
 
-def _warm_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _warm_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
     for scenario in dict.fromkeys(row["scenario"] for row in rows):
         seconds = {row["warms_up"]: row["first_page_seconds"] for row in rows if row["scenario"] == scenario}
-        yield f"| {scenario} | {seconds[True]:.0f} s | {seconds[False]:.0f} s |"
+        yield scenario, figures.seconds([seconds[True]]), figures.seconds([seconds[False]])
 
 
-def _many_row(row: Mapping[str, Any]) -> str:
-    cells = (
+def _many_row(row: Mapping[str, Any]) -> Sequence[str]:
+    return (
         str(row["gpus"]),
         f"{row['pages']:,}",
         f"{row['seconds']:,.0f} s",
         f"{row['seconds'] / row['ideal_seconds']:.2f}",
-        _share(row["busy"]),
-        _share(row["busy_of_all"]),
+        figures.percent(row["busy"]),
+        figures.percent(row["busy_of_all"]),
         f"{row['refusals_a_page']:.2f}",
         f"{row['most_outstanding']:,}",
     )
-    return f"| {' | '.join(cells)} |"
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f} %"
 
 
 def plot(result: Mapping[str, Any], folder: Path) -> None:

@@ -9,18 +9,20 @@ from infra.operate.capacity import PEAK_PAGES_PER_SECOND
 # How often is looked.
 SAMPLE_SECONDS = 5.0
 
+# A point of a plot every so many samples.
+_EVERY = 12
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One look. `speed` is of all L4s together, in average pages a second; `left` are pages dropped and not
-    ended, `outstanding` those that Pub/Sub has pushed and not heard of.
+    ended.
     """
 
     at_seconds: float
     gpus: int
     speed: float
     left: int
-    outstanding: int
     is_away: bool
 
 
@@ -84,6 +86,14 @@ class Gauge:
         seen = seen[first:]
         possible = len(seen) * self.gpus * PEAK_PAGES_PER_SECOND
         return sum(each.speed for each in seen) / possible if seen else None
+
+    def series(self) -> dict[str, list[float]]:
+        """Thin out the samples for a plot: minutes, and the share of all L4s' speed."""
+        seen, peak = self.samples[::_EVERY], PEAK_PAGES_PER_SECOND * self.gpus
+        return {
+            "minutes": [round(each.at_seconds / 60, 1) for each in seen],
+            "busy": [round(each.speed / peak, 3) for each in seen],
+        }
 
     def _in_backlog(self) -> Sequence[Sample]:
         return [each for each in self.samples if each.left > self.room and not each.is_away]

@@ -17,11 +17,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from infra.operate.capacity import PEAK_PAGES_PER_SECOND
 from infra.operate.deployment import deployment
+from tests.bench import figures
 from tests.bench.flow import scenarios
 from tests.bench.flow.laptop import Stack, running
-from tests.bench.flow.measures import percentile
+from tests.bench.flow.measures import SAMPLE_SECONDS, Gauge, Sample, percentile
 from tests.bench.flow.plots import busy_lines
 from tests.bench.flow.scenarios import Scenario
 
@@ -30,15 +30,12 @@ SCALE = 10.0
 _LOOK_SECONDS = 0.1
 _PATIENCE_SECONDS = 3600.0
 
-# A point of the plot every so many seconds of the L4s' time.
-_POINT_SECONDS = 60.0
-
 
 @dataclass(kw_only=True)
 class Watch:
     """One scenario under way; seconds are of the L4s' time, from its beginning. `prefix` begins the names of
-    its documents. `busy` has a sample of what the L4s that stand do, of what they can, for every look while
-    more pages are left than fit into all, from the first page at an L4 on: what was before is the laptop's.
+    its documents. L4s count as standing from the first page at one of them on: what was before is the
+    laptop's.
     """
 
     stack: Stack
@@ -47,8 +44,6 @@ class Watch:
     dropped: dict[str, float] = field(default_factory=dict)
     ended: dict[str, float] = field(default_factory=dict)
     statuses: Counter[str] = field(default_factory=Counter)
-    busy: list[float] = field(default_factory=list)
-    points: list[tuple[float, float]] = field(default_factory=list)
     first: float | None = None
     has_begun: bool = False
 
@@ -58,7 +53,7 @@ class Watch:
         self._away = self.scenario.away
         self._before = self.stack.state()
         self._began = time.monotonic()
-        self._room = GPUS * deployment(GPUS).gpu_concurrency
+        self._gauge = Gauge(gpus=GPUS, room=GPUS * deployment(GPUS).gpu_concurrency)
 
     def put_through(self) -> dict[str, Any]:
         """Drop everything in its time and look on until all has ended.
@@ -96,11 +91,16 @@ class Watch:
         if answered and self.first is None:
             self.first = now
         self.has_begun |= seen["speed"] > 0
-        is_backlog = self.scenario.pages - answered > self._room
-        if self.has_begun and is_backlog and seen["gpus"] and not seen["is_away"]:
-            self.busy.append(seen["speed"] / (seen["gpus"] * PEAK_PAGES_PER_SECOND))
-        if not self.points or now >= self.points[-1][0] + _POINT_SECONDS:
-            self.points.append((now, seen["speed"] / (GPUS * PEAK_PAGES_PER_SECOND)))
+        samples = self._gauge.samples
+        if not samples or now >= samples[-1].at_seconds + SAMPLE_SECONDS:
+            sample = Sample(
+                at_seconds=now,
+                gpus=seen["gpus"] if self.has_begun else 0,
+                speed=seen["speed"],
+                left=self.scenario.pages - answered,
+                is_away=seen["is_away"],
+            )
+            samples.append(sample)
         while not self.stack.ends.empty():
             at, told = self.stack.ends.get()
             if told["name"] in self.dropped.keys() - self.ended.keys():
@@ -111,7 +111,7 @@ class Watch:
         short = [self.prefix + drop.name for drop in self.scenario.drops if drop.pages == 1]
         seen = self.stack.state()
         answered, read, work = (seen[name] - self._before[name] for name in ("answered", "read", "work"))
-        deliveries = self.stack.deliveries(self.prefix)
+        deliveries, busy = self.stack.deliveries(self.prefix), self._gauge.busy()
         if len(deliveries) < self.scenario.pages:
             raise RuntimeError(f"{self.scenario.name}: only {len(deliveries)} pages ended, by the log")
         return {
@@ -120,7 +120,7 @@ class Watch:
             "statuses": dict(self.statuses),
             "seconds": round(max(self.ended.values()), 1),
             "first_page_seconds": round(self.first or 0.0, 1),
-            "busy": round(fmean(self.busy), 4) if self.busy else None,
+            "busy": None if busy is None else round(busy, 4),
             "answers_a_page": round(answered / self.scenario.pages, 3),
             "deliveries_a_page": round(fmean(deliveries), 2),
             "most_deliveries": max(deliveries),
@@ -128,10 +128,7 @@ class Watch:
             "wasted": round(work / read - 1, 4),
             "short_at_gpus_seconds": _spread([self.stack.seconds_at_gpus(name) for name in short]),
             "short_seconds": _spread([self.ended[name] - self.dropped[name] for name in short]),
-            "series": {
-                "minutes": [round(at / 60, 1) for at, _ in self.points],
-                "busy": [round(share, 3) for _, share in self.points],
-            },
+            "series": self._gauge.series(),
         }
 
 
@@ -163,29 +160,35 @@ def run(
 
 def table(result: Mapping[str, Any]) -> str:
     """Write the figures as a Markdown table."""
-    lines = [
-        f"| dropped, at three L4s, {result['scale']:g} times as fast | ended | done | first page | busy "
-        "| answers of the model a page | GPU work for nothing | deliveries a page, most | parked "
-        "| short ones at the GPUs: median, 95 of 100, most | all told |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+    head = [
+        f"dropped, at three L4s, {result['scale']:g} times as fast",
+        "ended",
+        "done",
+        "first page",
+        "busy",
+        "answers of the model a page",
+        "GPU work for nothing",
+        "deliveries a page, most",
+        "parked",
+        "short ones at the GPUs: median, 95 of 100, most",
+        "all told",
     ]
-    lines += [f"| {' | '.join(_cells(row))} |" for row in result["runs"]]
-    return "\n".join(lines)
+    return figures.rows(head, list(map(_cells, result["runs"])))
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _cells(row: Mapping[str, Any]) -> Sequence[str]:
     return (
         row["scenario"],
         ", ".join(f"{count:,} {status}" for status, count in row["statuses"].items()),
         f"{row['seconds']:,.0f} s",
         f"{row['first_page_seconds']:.0f} s",
-        "" if row["busy"] is None else f"{100 * row['busy']:.1f} %",
+        figures.percent(row["busy"]),
         f"{row['answers_a_page']:.3f}",
-        f"{100 * row['wasted']:.1f} %",
+        figures.percent(row["wasted"]),
         f"{row['deliveries_a_page']:.2f}, {row['most_deliveries']}",
         f"{row['parked']}",
-        ", ".join(f"{each:,.0f} s" for each in row["short_at_gpus_seconds"]),
-        ", ".join(f"{each:,.0f} s" for each in row["short_seconds"]),
+        figures.seconds(row["short_at_gpus_seconds"]),
+        figures.seconds(row["short_seconds"]),
     )
 
 

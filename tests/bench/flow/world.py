@@ -233,7 +233,6 @@ class World:
             gpus=len(ready),
             speed=sum(l4.speed for l4 in ready),
             left=self._dropped_pages - len(self.gauge.page_ends),
-            outstanding=sum(lane.outstanding for lane in self.lanes),
             is_away=self.gpus.is_away,
         )
         self.gauge.samples.append(sample)
