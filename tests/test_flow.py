@@ -50,6 +50,11 @@ def test_the_same_run_gives_the_same_figures(flood: Result):
     assert put_through(scenarios.flood(1500, a_document=100)) == flood
 
 
+def test_the_same_outage_gives_the_same_figures():
+    once, again = (put_through(scenarios.outage(400, hours=0.5, begins=200.0)) for _ in range(2))
+    assert once == again
+
+
 def test_two_copies_of_every_task_cost_no_gpu_time():
     assert put_through(scenarios.flood(600, a_document=100), sends_twice=True).wasted < 0.001
 

@@ -31,7 +31,8 @@ class L4:
         self._since = timing.monotonic()
         self._numbers = count()
         self._ends: list[tuple[float, int, asyncio.Future[None]]] = []
-        self._batch: set[asyncio.Future[None]] = set()
+        # In the order in which they came, as no set has it: two runs break off the same pages in turn.
+        self._batch: dict[asyncio.Future[None], None] = {}
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self.work = 0.0
@@ -62,7 +63,7 @@ class L4:
     def _leave(self, done: "asyncio.Future[None]") -> None:
         """Take away who was broken off, or hung up; who was read has left already."""
         self._advance()
-        self._batch.discard(done)
+        self._batch.pop(done, None)
         self._move()
 
     def _move(self) -> None:
@@ -71,7 +72,7 @@ class L4:
         while self._waiting and len(self._batch) < self._seats:
             work, done = self._waiting.popleft()
             if not done.done():
-                self._batch.add(done)
+                self._batch[done] = None
                 heapq.heappush(self._ends, (self._progress + work, next(self._numbers), done))
         while self._ends and self._ends[0][2] not in self._batch:
             heapq.heappop(self._ends)
@@ -86,7 +87,7 @@ class L4:
         self._advance()
         if self._ends and self._ends[0][2] in self._batch:
             _, _, done = heapq.heappop(self._ends)
-            self._batch.discard(done)
+            del self._batch[done]
             if not done.done():
                 done.set_result(None)
         self._move()
